@@ -1,0 +1,49 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+
+	"astrocyte/matrix"
+)
+
+// Caller is who a request came from. Where no token was given only IP and Request are set.
+type Caller struct {
+	User   matrix.UserID
+	Device matrix.DeviceID
+	// Guest is set for guest accounts: they reach only the endpoints registered with GuestsToo.
+	Guest bool
+	// Admin is set for administrators of the server.
+	Admin bool
+	// Locked accounts reach only the endpoints registered with LockedToo.
+	Locked bool
+	// Suspended accounts may read and leave; endpoints registered with NotSuspended refuse them.
+	Suspended bool
+	// AppService is the registration that the request acts for, nil for users.
+	AppService any
+	// Unlimited callers are not rate limited.
+	Unlimited bool
+	// TokenHash is how the access token is stored, so that a handler can tell this session's token.
+	TokenHash []byte
+	// IP is the caller's address: the first one that is not a trusted proxy.
+	IP netip.Addr
+	// UserAgent is what the client calls itself, shortened.
+	UserAgent string
+	// Request names the request in logs.
+	Request string
+}
+
+// Authenticator finds the caller of an access token, or refuses with a *matrix.Error.
+type Authenticator func(ctx context.Context, token string, r *http.Request) (*Caller, error)
+
+// maxUserAgent bounds what is kept of a User-Agent header.
+const maxUserAgent = 200
+
+func shortAgent(r *http.Request) string {
+	agent := r.UserAgent()
+	if len(agent) > maxUserAgent {
+		agent = agent[:maxUserAgent]
+	}
+	return cleanText(agent)
+}

@@ -1,0 +1,270 @@
+package httpapi
+
+import (
+	"encoding"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"astrocyte/matrix"
+)
+
+// plan is how a request struct is filled. It is made once, when the handler is registered.
+type plan struct {
+	path, query, header []textField
+	members             map[string]*member
+	required            []string
+	whole               []int // index of the body:"whole" field, nil without
+	wholeOptional       bool
+}
+
+// textField is a field that is filled from text: a path segment, a query parameter or a header.
+type textField struct {
+	index    []int
+	name     string
+	required bool
+	set      textSetter
+}
+
+// member is a field that is filled from a member of the body.
+type member struct {
+	index []int
+	check func(reflect.Value) error // nil, or the check of an identifier
+}
+
+// textSetter parses a value into a field.
+type textSetter func(field reflect.Value, value string) error
+
+func planOf[Q any]() *plan {
+	t := reflect.TypeFor[Q]()
+	if t.Kind() != reflect.Struct {
+		panic(fmt.Sprintf("httpapi: a request must be a struct, not %s", t))
+	}
+	p := &plan{members: map[string]*member{}}
+	p.add(t, nil)
+	return p
+}
+
+// add plans the fields of a struct; embedded structs count as if their fields stood in its place.
+func (p *plan) add(t reflect.Type, at []int) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		index := append(append([]int(nil), at...), i)
+		if f.Anonymous && f.Type.Kind() == reflect.Struct {
+			p.add(f.Type, index)
+			continue
+		}
+		p.addField(t, f, index)
+	}
+}
+
+func (p *plan) addField(t reflect.Type, f reflect.StructField, index []int) {
+	for _, kind := range []string{"path", "query", "header", "json", "body"} {
+		tag, found := f.Tag.Lookup(kind)
+		if !found || tag == "-" {
+			continue
+		}
+		if !f.IsExported() {
+			panic(fmt.Sprintf("httpapi: %s.%s has a tag, but is not exported", t, f.Name))
+		}
+		name, flags, _ := strings.Cut(tag, ",")
+		required := strings.Contains(","+flags+",", ",required,")
+		switch kind {
+		case "path":
+			p.path = append(p.path, textField{index, name, true, setterOf(t, f)})
+		case "query":
+			p.query = append(p.query, textField{index, name, required, setterOf(t, f)})
+		case "header":
+			p.header = append(p.header, textField{index, name, required, setterOf(t, f)})
+		case "json":
+			p.members[name] = &member{index: index, check: idCheck(f.Type)}
+			if required {
+				p.required = append(p.required, name)
+			}
+		case "body":
+			if f.Type != reflect.TypeFor[json.RawMessage]() {
+				panic(fmt.Sprintf("httpapi: the whole body %s.%s must be a json.RawMessage", t, f.Name))
+			}
+			p.whole, p.wholeOptional = index, flags == "optional"
+		}
+		return
+	}
+}
+
+// decode fills q, a pointer to the plan's struct, from a request.
+func (p *plan) decode(w http.ResponseWriter, r *http.Request, q any) error {
+	v := reflect.ValueOf(q).Elem()
+	for i := range p.path {
+		f := &p.path[i]
+		if err := f.fill(v, r.PathValue(f.name)); err != nil {
+			return err
+		}
+	}
+	if err := p.decodeQuery(r, v); err != nil {
+		return err
+	}
+	for i := range p.header {
+		f := &p.header[i]
+		if err := f.fillAll(v, r.Header.Values(f.name)); err != nil {
+			return err
+		}
+	}
+	return p.decodeBody(w, r, v)
+}
+
+func (p *plan) decodeQuery(r *http.Request, v reflect.Value) error {
+	if len(p.query) == 0 {
+		return nil
+	}
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return matrix.InvalidParam("the query string is not valid")
+	}
+	for i := range p.query {
+		f := &p.query[i]
+		if err := f.fillAll(v, values[f.name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fillAll fills a field from the values of its name: the first one, or all for a []string.
+func (f *textField) fillAll(v reflect.Value, values []string) error {
+	if len(values) == 0 {
+		if f.required {
+			return matrix.MissingParam("the parameter %s is missing", f.name)
+		}
+		return nil
+	}
+	field := v.FieldByIndex(f.index)
+	if field.Type() != reflect.TypeFor[[]string]() {
+		return f.fill(v, values[0])
+	}
+	for _, value := range values {
+		if !isText(value) {
+			return matrix.InvalidParam("the parameter %s is not text", f.name)
+		}
+	}
+	field.Set(reflect.ValueOf(values))
+	return nil
+}
+
+func (f *textField) fill(v reflect.Value, value string) error {
+	if !isText(value) {
+		return matrix.InvalidParam("the parameter %s is not text", f.name)
+	}
+	if err := f.set(v.FieldByIndex(f.index), value); err != nil {
+		if e, ok := err.(*matrix.Error); ok {
+			return e
+		}
+		return matrix.InvalidParam("the parameter %s has a wrong value", f.name)
+	}
+	return nil
+}
+
+// setterOf finds how a field is parsed from text.
+func setterOf(t reflect.Type, f reflect.StructField) textSetter {
+	if f.Type == reflect.TypeFor[[]string]() {
+		return func(field reflect.Value, value string) error {
+			field.Set(reflect.ValueOf([]string{value}))
+			return nil
+		}
+	}
+	set := scalarSetter(f.Type)
+	if set == nil {
+		panic(fmt.Sprintf("httpapi: %s.%s cannot be filled from text", t, f.Name))
+	}
+	return set
+}
+
+func scalarSetter(t reflect.Type) textSetter {
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+		return func(field reflect.Value, value string) error {
+			return field.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(value))
+		}
+	}
+	check := idCheck(t)
+	switch t.Kind() {
+	case reflect.Pointer:
+		return pointerSetter(t)
+	case reflect.String:
+		return func(field reflect.Value, value string) error {
+			field.SetString(value)
+			if check != nil {
+				return check(field)
+			}
+			return nil
+		}
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		return func(field reflect.Value, value string) error {
+			n, err := strconv.ParseInt(value, 10, t.Bits())
+			field.SetInt(n)
+			return err
+		}
+	case reflect.Float64:
+		return func(field reflect.Value, value string) error {
+			n, err := strconv.ParseFloat(value, 64)
+			field.SetFloat(n)
+			return err
+		}
+	case reflect.Bool:
+		return setBool
+	}
+	return nil
+}
+
+func pointerSetter(t reflect.Type) textSetter {
+	set := scalarSetter(t.Elem())
+	if set == nil {
+		return nil
+	}
+	return func(field reflect.Value, value string) error {
+		field.Set(reflect.New(t.Elem()))
+		return set(field.Elem(), value)
+	}
+}
+
+func setBool(field reflect.Value, value string) error {
+	switch value {
+	case "true", "1":
+		field.SetBool(true)
+	case "false", "0", "":
+		field.SetBool(false)
+	default:
+		return fmt.Errorf("%q is not a boolean", value)
+	}
+	return nil
+}
+
+// idCheck gives the check of an identifier's grammar by its type, nil for other types. An empty value
+// is a missing one.
+func idCheck(t reflect.Type) func(reflect.Value) error {
+	switch t {
+	case reflect.TypeFor[matrix.UserID]():
+		return checkBy(matrix.ParseUserID)
+	case reflect.TypeFor[matrix.RoomID]():
+		return checkBy(matrix.ParseRoomID)
+	case reflect.TypeFor[matrix.RoomAlias]():
+		return checkBy(matrix.ParseRoomAlias)
+	case reflect.TypeFor[matrix.EventID]():
+		return checkBy(matrix.ParseEventID)
+	case reflect.TypeFor[matrix.ServerName]():
+		return checkBy(matrix.ParseServerName)
+	}
+	return nil
+}
+
+func checkBy[T ~string](parse func(string) (T, error)) func(reflect.Value) error {
+	return func(v reflect.Value) error {
+		if v.String() == "" {
+			return nil
+		}
+		_, err := parse(v.String())
+		return err
+	}
+}

@@ -1,0 +1,207 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"astrocyte/matrix"
+)
+
+// statusGone is what is counted for a request whose client went away before the answer.
+const statusGone = 499
+
+// exchange is one request and its answer.
+type exchange struct {
+	router *Router
+	w      *recorder
+	r      *http.Request
+	caller *Caller
+}
+
+// serve runs an endpoint, or answers why there is none, and counts and logs what came of it.
+func (x *exchange) serve(e *endpoint, err error) {
+	began := time.Now()
+	x.caller = &Caller{Request: x.router.names.next(), IP: clientAddress(x.r, x.router.o.TrustedProxies), UserAgent: shortAgent(x.r)}
+	x.w.Header().Set("X-Request-ID", x.caller.Request)
+	if err == nil {
+		err = x.run(e)
+	}
+	if err != nil {
+		x.fail(e, err)
+	}
+	x.report(e, err, time.Since(began))
+}
+
+// run calls the handler of an endpoint, and turns a panic into an error.
+func (x *exchange) run(e *endpoint) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			if v == http.ErrAbortHandler {
+				panic(v)
+			}
+			err = &panicked{value: v, stack: debug.Stack()}
+		}
+	}()
+	if err := x.identify(e); err != nil {
+		return err
+	}
+	if err := x.admit(e); err != nil {
+		return err
+	}
+	if x.r.Body != nil && x.r.Body != http.NoBody {
+		x.r.Body = http.MaxBytesReader(x.w, x.r.Body, e.bodyLimit)
+		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(bodyTime))
+	}
+	return e.handler.answer(x.w, x.r, x.caller)
+}
+
+// identify finds the caller by the access token, where the endpoint takes one.
+func (x *exchange) identify(e *endpoint) error {
+	if e.handler.access == accessOpen {
+		return nil
+	}
+	token, err := x.token()
+	switch {
+	case err != nil:
+		return err
+	case token == "" && e.handler.access == accessMaybe:
+		return nil
+	case token == "":
+		return matrix.E(matrix.CodeMissingToken, "an access token is needed")
+	case x.router.o.Authenticate == nil:
+		return matrix.E(matrix.CodeUnknownToken, "the access token is not known")
+	}
+	c, err := x.router.o.Authenticate(x.r.Context(), token, x.r)
+	if err != nil {
+		return err
+	}
+	c.IP, c.Request, c.UserAgent = x.caller.IP, x.caller.Request, x.caller.UserAgent
+	x.caller = c
+	return nil
+}
+
+// token reads the access token of a request.
+//
+// Spec: CS "Using access tokens".
+func (x *exchange) token() (string, error) {
+	if header := x.r.Header.Get("Authorization"); header != "" {
+		scheme, token, _ := strings.Cut(header, " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			return "", matrix.E(matrix.CodeMissingToken, "the Authorization header is not a bearer token")
+		}
+		return strings.TrimSpace(token), nil
+	}
+	if x.router.o.NoQueryToken || !strings.Contains(x.r.URL.RawQuery, "access_token") {
+		return "", nil
+	}
+	return x.r.URL.Query().Get("access_token"), nil
+}
+
+// admit refuses callers whom the endpoint is closed to, and those who have asked too often.
+func (x *exchange) admit(e *endpoint) error {
+	c := x.caller
+	switch {
+	case c.Locked && !e.lockedToo:
+		return matrix.E(matrix.CodeUserLocked, "this account is locked").With("soft_logout", true)
+	case c.Suspended && e.notSuspended:
+		return matrix.E(matrix.CodeUserSuspended, "this account is suspended")
+	case c.Guest && !e.guestsToo && e.handler.access == accessAuthed:
+		return matrix.E(matrix.CodeGuestAccessForbidden, "guests cannot do this")
+	case e.limit == "" || c.Unlimited:
+		return nil
+	}
+	if c.User != "" {
+		if err := x.router.o.Limiter.Account(e.limit, c.User); err != nil {
+			return err
+		}
+	}
+	return x.router.o.Limiter.Address(e.limit, c.IP)
+}
+
+// fail answers a request with an error.
+func (x *exchange) fail(e *endpoint, err error) {
+	if x.w.begun() {
+		return // a raw handler failed in the middle of its answer
+	}
+	fault := asFault(err)
+	switch {
+	case fault != nil:
+		var limited *Limited
+		if errors.As(err, &limited) {
+			x.w.Header().Set("X-RateLimit-Limiter", limited.Limiter)
+		}
+	case x.r.Context().Err() != nil && errors.Is(err, context.Canceled):
+		x.w.status = statusGone
+		return
+	default:
+		fault = matrix.E(matrix.CodeUnknown, "internal error, logged as %s", x.caller.Request).WithStatus(http.StatusInternalServerError)
+	}
+	WriteError(x.w, x.r, fault)
+}
+
+// report counts and logs a request. The query string is left out: it may have a token.
+func (x *exchange) report(e *endpoint, err error, took time.Duration) {
+	route := "none"
+	if e != nil {
+		route = e.path
+		requestSeconds.WithLabelValues(route).Observe(took.Seconds())
+	}
+	requestsTotal.WithLabelValues(x.r.Method[:min(len(x.r.Method), 10)], route, strconv.Itoa(x.w.status)).Inc()
+
+	log := x.router.o.Log
+	ours := err != nil && asFault(err) == nil && x.w.status != statusGone
+	level := slog.LevelDebug
+	if ours {
+		level = slog.LevelError
+	}
+	if !log.Enabled(x.r.Context(), level) || (e != nil && e.noLog && !ours) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("request", x.caller.Request), slog.String("method", x.r.Method), slog.String("path", x.r.URL.Path),
+		slog.Int("status", x.w.status), slog.Duration("took", took), slog.String("user", string(x.caller.User)),
+		slog.String("ip", x.caller.IP.String()),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	var p *panicked
+	if errors.As(err, &p) {
+		attrs = append(attrs, slog.String("stack", string(p.stack)))
+	}
+	log.LogAttrs(x.r.Context(), level, "request", attrs...)
+}
+
+// panicked is the error of a handler that panicked.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+// requestNames gives requests short names that are unique among the nodes' logs.
+type requestNames struct {
+	prefix string
+	count  *atomic.Int64
+}
+
+func newRequestNames() requestNames {
+	var b [4]byte
+	_, _ = rand.Read(b[:])
+	return requestNames{prefix: hex.EncodeToString(b[:]) + "-", count: new(atomic.Int64)}
+}
+
+func (n requestNames) next() string {
+	return n.prefix + strconv.FormatInt(n.count.Add(1), 36)
+}
