@@ -1,0 +1,133 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"astrocyte/matrix"
+)
+
+// check looks for settings that cannot work. It tells all that it finds.
+func (c *Config) check(r *reader) {
+	if c.ServerName == "" {
+		r.fault("server_name", "must be given")
+	} else if _, err := matrix.ParseServerName(string(c.ServerName)); err != nil {
+		r.fault("server_name", "%q is not a server name; write example.org, without https://", c.ServerName)
+	}
+	if c.Database != "" && !strings.HasPrefix(c.Database, "sqlite:") && !isPostgres(c.Database) {
+		r.fault("database", `must begin with "sqlite:" or "postgres://"`)
+	}
+	if c.PublicURL != "" && !isBaseURL(c.PublicURL) {
+		r.fault("public_url", "%q is not an address such as https://matrix.example.org", c.PublicURL)
+	}
+	c.checkListeners(r)
+	c.Registration.check(r)
+	c.Passwords.check(r)
+	c.RateLimits.check(r)
+	if c.Clients.MaxBody < 128<<10 {
+		r.fault("clients.max_body", "must be 128K at least: an event may have 64K")
+	}
+	oneOf(r, "log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf(r, "log.format", c.Log.Format, "auto", "text", "json")
+	if c.Metrics.Address != "" {
+		checkAddress(r, "metrics.address", c.Metrics.Address)
+	}
+}
+
+func isPostgres(dsn string) bool {
+	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
+}
+
+func isBaseURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.RawQuery == ""
+}
+
+func oneOf(r *reader, key, value string, allowed ...string) {
+	for _, a := range allowed {
+		if value == a {
+			return
+		}
+	}
+	last := len(allowed) - 1
+	r.fault(key, "must be %s or %s, not %q", strings.Join(allowed[:last], ", "), allowed[last], value)
+}
+
+func (c *Config) checkListeners(r *reader) {
+	if len(c.Listeners) == 0 {
+		r.fault("listeners", "must have one at least")
+	}
+	for i, l := range c.Listeners {
+		key := fmt.Sprintf("listeners[%d]", i)
+		checkAddress(r, key+".address", l.Address)
+		if (l.TLS.Certificate == "") != (l.TLS.Key == "") {
+			r.fault(key+".tls", "needs both certificate and key")
+		}
+	}
+}
+
+func checkAddress(r *reader, key, address string) {
+	_, port, err := net.SplitHostPort(address)
+	if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 0 || n > 65535 {
+		r.fault(key, "%q is not an address such as 127.0.0.1:8008", address)
+	}
+}
+
+func (g *Registration) check(r *reader) {
+	if g.SharedSecret != "" && len(g.SharedSecret) < 8 {
+		r.fault("registration.shared_secret", "must have 8 characters at least")
+	}
+}
+
+func (p *Passwords) check(r *reader) {
+	oneOf(r, "passwords.hash", p.Hash, "argon2id", "bcrypt")
+	between := func(key string, n, low, high int) {
+		if n < low || n > high {
+			r.fault("passwords."+key, "must be between %d and %d", low, high)
+		}
+	}
+	between("minimum_length", p.MinimumLength, 1, 128)
+	between("argon2_memory", p.Argon2Memory, 8, 4<<20)
+	between("argon2_passes", p.Argon2Passes, 1, 100)
+	between("argon2_threads", p.Argon2Threads, 1, 64)
+	between("bcrypt_cost", p.BcryptCost, 4, 20)
+}
+
+func (l *RateLimits) check(r *reader) {
+	for name, class := range l.Classes() {
+		for kind, rate := range map[string]Rate{"account": class.Account, "address": class.Address} {
+			key := "rate_limits." + name + "." + kind
+			switch {
+			case rate.PerSecond < 0 || rate.PerSecond > 1e6:
+				r.fault(key+".per_second", "must be between 0 and 1000000")
+			case rate.PerSecond > 0 && (rate.Burst < 1 || rate.Burst > 1e6):
+				r.fault(key+".burst", "must be between 1 and 1000000")
+			}
+		}
+	}
+	for i, u := range l.Users {
+		key := fmt.Sprintf("rate_limits.users[%d]", i)
+		if _, err := matrix.ParseUserID(string(u.User)); err != nil {
+			r.fault(key+".user", "%q is not a user ID such as @alice:example.org", u.User)
+		}
+		if u.Factor < 0 || u.Factor > 1e6 {
+			r.fault(key+".factor", "must be between 0 and 1000000")
+		}
+	}
+}
+
+// Classes gives the limits by the names of their classes.
+func (l *RateLimits) Classes() map[string]LimitClass {
+	classes := map[string]LimitClass{}
+	v := reflect.ValueOf(l).Elem()
+	for i := range v.NumField() {
+		if class, is := v.Field(i).Interface().(LimitClass); is {
+			classes[v.Type().Field(i).Tag.Get("yaml")] = class
+		}
+	}
+	return classes
+}

@@ -1,0 +1,242 @@
+package config
+
+import (
+	"time"
+
+	"astrocyte/matrix"
+)
+
+// Config is everything that can be set.
+type Config struct {
+	// The name of this server: the part after the colon in @alice:example.org. It cannot be changed
+	// once there are users. This is the only setting that must be given.
+	ServerName matrix.ServerName `yaml:"server_name"`
+
+	// The folder of the database (with SQLite), the signing key and the media. A relative path starts
+	// at the folder of this file.
+	DataDir string `yaml:"data_dir"`
+
+	// Where the database is: "sqlite:" and a file, or "postgres://user:password@host/name?sslmode=disable".
+	// Empty is SQLite, in the file astrocyte.db of the data folder.
+	Database string `yaml:"database"`
+
+	// Where clients reach this server from outside, such as https://matrix.example.org. It is told to
+	// clients at https://<server_name>/.well-known/matrix/client.
+	PublicURL string `yaml:"public_url"`
+
+	// Addresses to listen at. With tls an address is served by HTTPS; without, a reverse proxy in front
+	// should do that.
+	Listeners []Listener `yaml:"listeners"`
+
+	// Addresses, or ranges such as 10.0.0.0/8, of reverse proxies: their X-Forwarded-For header is believed.
+	TrustedProxies []Prefix `yaml:"trusted_proxies"`
+
+	// Who may make accounts.
+	Registration Registration `yaml:"registration"`
+
+	// How passwords are accepted and kept.
+	Passwords Passwords `yaml:"passwords"`
+
+	// How long logins last.
+	Sessions Sessions `yaml:"sessions"`
+
+	// How often clients may ask. Reloaded on SIGHUP.
+	RateLimits RateLimits `yaml:"rate_limits"`
+
+	// How this server talks to clients.
+	Clients Clients `yaml:"clients"`
+
+	// How this server talks to other servers.
+	Federation Federation `yaml:"federation"`
+
+	// Registration files of bridges and bots; * stands for any part of a file name.
+	ApplicationServices []string `yaml:"application_services"`
+
+	// What is written about what happens.
+	Log Log `yaml:"log"`
+
+	// Figures for Prometheus at http://<address>/metrics.
+	Metrics Metrics `yaml:"metrics"`
+}
+
+// Listener is an address to listen at.
+type Listener struct {
+	// Host and port. 127.0.0.1 is this machine only, 0.0.0.0 or an empty host is everybody.
+	Address string `yaml:"address"`
+	// Files for HTTPS. They are read again on SIGHUP.
+	TLS TLS `yaml:"tls"`
+}
+
+// TLS is the certificate of a listener.
+type TLS struct {
+	// The certificate with its chain, PEM.
+	Certificate string `yaml:"certificate"`
+	// Its private key, PEM.
+	Key string `yaml:"key"`
+}
+
+// On says whether a listener has a certificate.
+func (t TLS) On() bool { return t.Certificate != "" }
+
+// Registration says who may make accounts.
+type Registration struct {
+	// Whether people may register. Reloaded on SIGHUP.
+	Enabled bool `yaml:"enabled"`
+	// Whether they need a token, made by "astrocyte registration-token create".
+	TokenRequired bool `yaml:"token_required"`
+	// Whether guests may look around without an account.
+	Guests bool `yaml:"guests"`
+	// With this secret, programs may make accounts at /_synapse/admin/v1/register. Empty is off.
+	SharedSecret string `yaml:"shared_secret"`
+}
+
+// Passwords says how passwords are accepted and kept.
+type Passwords struct {
+	// The fewest characters of a new password.
+	MinimumLength int `yaml:"minimum_length"`
+	// How new passwords are kept: argon2id or bcrypt. Both are always understood.
+	Hash string `yaml:"hash"`
+	// The cost of argon2id: memory in KiB, passes, threads.
+	Argon2Memory  int `yaml:"argon2_memory"`
+	Argon2Passes  int `yaml:"argon2_passes"`
+	Argon2Threads int `yaml:"argon2_threads"`
+	// The cost of bcrypt, a power of two.
+	BcryptCost int `yaml:"bcrypt_cost"`
+}
+
+// Sessions says how long logins last.
+type Sessions struct {
+	// How long an access token lasts for clients that can refresh it.
+	AccessTokenLifetime Duration `yaml:"access_token_lifetime"`
+	// How long a refresh token lasts when it is not used. 0s is for ever.
+	RefreshTokenLifetime Duration `yaml:"refresh_token_lifetime"`
+}
+
+// RateLimits says how often clients may ask.
+type RateLimits struct {
+	// Off is for tests and private networks.
+	Enabled bool `yaml:"enabled"`
+	// Single users with other limits: a factor of 2 is twice as much, 0 is without limit.
+	Users []UserLimit `yaml:"users"`
+	// Logging in.
+	Login LimitClass `yaml:"login"`
+	// Making an account.
+	Register LimitClass `yaml:"register"`
+	// Sending events and redactions.
+	Message LimitClass `yaml:"message"`
+	// Typing, receipts, presence, account data and other small things.
+	Ephemeral LimitClass `yaml:"ephemeral"`
+	// Joining and knocking.
+	Join LimitClass `yaml:"join"`
+	// Inviting.
+	Invite LimitClass `yaml:"invite"`
+	// Creating and upgrading rooms.
+	CreateRoom LimitClass `yaml:"create_room"`
+	// Searching messages, users and the room directory.
+	Search LimitClass `yaml:"search"`
+	// Changing one's profile.
+	Profile LimitClass `yaml:"profile"`
+	// Encryption keys.
+	Keys LimitClass `yaml:"keys"`
+	// Reporting users, rooms and messages.
+	Report LimitClass `yaml:"report"`
+	// Uploading media.
+	Upload LimitClass `yaml:"upload"`
+	// Downloading media and asking for previews of links.
+	Download LimitClass `yaml:"download"`
+}
+
+// UserLimit is the limit of a single user.
+type UserLimit struct {
+	// The full user ID.
+	User matrix.UserID `yaml:"user"`
+	// What all limits of an account are multiplied with.
+	Factor float64 `yaml:"factor"`
+}
+
+// LimitClass is a limit for what one account does, and for what comes from one address.
+type LimitClass struct {
+	Account Rate `yaml:"account"`
+	Address Rate `yaml:"address"`
+}
+
+// Rate is so many a second on average, and so many at once. 0 a second is no limit.
+type Rate struct {
+	PerSecond float64 `yaml:"per_second"`
+	Burst     int     `yaml:"burst"`
+}
+
+// Clients says how this server talks to clients.
+type Clients struct {
+	// Whether access tokens are taken from the query string, as old clients send them.
+	QueryAccessToken bool `yaml:"query_access_token"`
+	// The largest JSON body, in bytes.
+	MaxBody Size `yaml:"max_body"`
+}
+
+// Federation says how this server talks to other servers.
+type Federation struct {
+	// Whether it talks to other servers at all.
+	Enabled bool `yaml:"enabled"`
+	// Whether it may connect to private addresses, such as 10.0.0.0/8 and this machine itself.
+	AllowPrivateAddresses bool `yaml:"allow_private_addresses"`
+	// Further certificate authorities that are trusted, PEM files.
+	CertificateAuthorities []string `yaml:"certificate_authorities"`
+}
+
+// Log says what is written about what happens.
+type Log struct {
+	// debug, info, warn or error. Reloaded on SIGHUP.
+	Level string `yaml:"level"`
+	// text, json, or auto: text on a terminal and JSON otherwise.
+	Format string `yaml:"format"`
+}
+
+// Metrics says where figures are served.
+type Metrics struct {
+	// Host and port, such as 127.0.0.1:9090. Empty is off.
+	Address string `yaml:"address"`
+}
+
+// Default gives the settings that hold where a file says nothing.
+func Default() *Config {
+	return &Config{
+		DataDir:   "data",
+		Listeners: []Listener{{Address: "127.0.0.1:8008"}},
+		Passwords: Passwords{
+			MinimumLength: 8, Hash: "argon2id", Argon2Memory: 19 * 1024, Argon2Passes: 2, Argon2Threads: 1, BcryptCost: 12,
+		},
+		Sessions:   Sessions{AccessTokenLifetime: Duration(24 * time.Hour)},
+		RateLimits: defaultLimits(),
+		Clients:    Clients{QueryAccessToken: true, MaxBody: 1 << 20},
+		Federation: Federation{Enabled: true},
+		Log:        Log{Level: "info", Format: "auto"},
+	}
+}
+
+// defaultLimits let a busy person with several clients pass, and stop a script. Addresses get more than
+// accounts, since a household or an office shares one.
+func defaultLimits() RateLimits {
+	class := func(account, address float64, burst int) LimitClass {
+		return LimitClass{
+			Account: Rate{PerSecond: account, Burst: burst},
+			Address: Rate{PerSecond: address, Burst: 4 * burst},
+		}
+	}
+	return RateLimits{
+		Enabled:    true,
+		Login:      LimitClass{Account: Rate{PerSecond: 0.2, Burst: 10}, Address: Rate{PerSecond: 0.5, Burst: 20}},
+		Register:   LimitClass{Address: Rate{PerSecond: 0.1, Burst: 5}},
+		Message:    class(10, 100, 50),
+		Ephemeral:  class(20, 200, 100),
+		Join:       class(1, 10, 30),
+		Invite:     class(0.5, 5, 30),
+		CreateRoom: class(0.2, 2, 20),
+		Search:     class(2, 20, 20),
+		Profile:    class(0.5, 5, 10),
+		Keys:       class(20, 200, 100),
+		Report:     class(0.2, 1, 10),
+		Upload:     class(2, 10, 50),
+		Download:   class(50, 200, 500),
+	}
+}
