@@ -1,0 +1,241 @@
+package roomserver
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+
+	"astrocyte/matrix"
+	"astrocyte/roomserver/rules"
+	"astrocyte/roomserver/state"
+)
+
+// Draft is an event that a user of this server wants to be sent.
+type Draft struct {
+	Room      matrix.RoomID
+	Sender    matrix.UserID
+	Type      string
+	StateKey  *string // nil: not a state event
+	Content   json.RawMessage
+	Redacts   matrix.EventID // of m.room.redaction
+	Timestamp int64          // milliseconds; 0: now
+	Txn       *Txn           // nil: never repeated
+}
+
+// Txn says which request a draft came with, so that a repetition is given the same answer.
+//
+// Spec: CS "Transaction identifiers".
+type Txn struct {
+	Device matrix.DeviceID
+	Scope  string // the endpoint and its path, but for the transaction id
+	ID     string
+}
+
+type txnKey struct {
+	user   matrix.UserID
+	device matrix.DeviceID
+	scope  string
+	id     string
+}
+
+func (d *Draft) key() txnKey { return txnKey{d.Sender, d.Txn.Device, d.Txn.Scope, d.Txn.ID} }
+
+// signatureRoom is what a signature may add to an event, in bytes.
+const signatureRoom = 512
+
+// eventMost bounds an event as canonical JSON with its signatures, in bytes.
+//
+// Spec: CS "Size limits".
+const eventMost = 65536
+
+// append stages a draft as the room's next event. A state event that would change nothing is not sent:
+// the one that stands is given instead.
+func (b *batch) append(h *head, d *Draft) (*Event, error) {
+	if d.StateKey != nil {
+		if same, err := b.standing(h, d); same != nil || err != nil {
+			return same, err
+		}
+	}
+	auth, err := b.authEvents(h, d)
+	if err != nil {
+		return nil, err
+	}
+	e, err := b.build(h, d, auth)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.authorize(h, e); err != nil {
+		return nil, err
+	}
+	s := &staged{Event: e, draft: d}
+	if err := b.advance(h, s); err != nil {
+		return nil, err
+	}
+	if d.Txn != nil {
+		b.txns[d.key()] = s
+	}
+	return e, nil
+}
+
+// standing finds the event that a draft would replace by its like.
+func (b *batch) standing(h *head, d *Draft) (*Event, error) {
+	old, err := b.stateEvent(h, rules.StateKey{Type: d.Type, Key: *d.StateKey})
+	if old == nil || err != nil || old.Sender() != d.Sender {
+		return nil, err
+	}
+	same, err := rules.SameContent(h.version, old.Content(), d.Content)
+	if err != nil || !same {
+		return nil, err
+	}
+	return old, nil
+}
+
+// authEvents finds the events of the current state that the rules let a draft refer to.
+func (b *batch) authEvents(h *head, d *Draft) ([]*Event, error) {
+	var auth []*Event
+	for _, key := range rules.AuthTypes(h.version, d.Type, d.Sender, d.StateKey, d.Content) {
+		e, err := b.stateEvent(h, key)
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
+			auth = append(auth, e)
+		}
+	}
+	return auth, nil
+}
+
+// build makes the event on top of the room's extremities. It has its id, but no signature yet.
+func (b *batch) build(h *head, d *Draft, auth []*Event) (*Event, error) {
+	nid, err := b.r.db.Nids(b.ctx, "events", 1)
+	if err != nil {
+		return nil, fmt.Errorf("name an event: %w", err)
+	}
+	e := &Event{
+		NID: nid<<8 | h.nid.Shard(), Room: h.nid, Status: statusAccepted,
+		SnapBefore: h.state.NID(), PrevNIDs: slices.Clone(h.extremities),
+	}
+	p := rules.Proto{
+		RoomID: h.id, Sender: d.Sender, Type: d.Type, StateKey: d.StateKey, Content: d.Content,
+		Redacts: d.Redacts, Depth: h.depth + 1, OriginServerTS: d.Timestamp,
+	}
+	if p.OriginServerTS == 0 {
+		p.OriginServerTS = b.r.now().UnixMilli()
+	}
+	for _, x := range h.extremities {
+		prev, err := b.event(x)
+		if err != nil {
+			return nil, fmt.Errorf("load an extremity: %w", err)
+		}
+		p.Prev = append(p.Prev, prev.Ref())
+	}
+	for _, a := range auth {
+		p.Auth = append(p.Auth, a.Ref())
+		e.AuthNIDs = append(e.AuthNIDs, a.NID)
+		e.Rank = max(e.Rank, a.Rank+1)
+	}
+	if e.Event, err = rules.Build(h.version, &p); err != nil {
+		return nil, err
+	}
+	if len(e.Bytes())+signatureRoom > eventMost {
+		return nil, matrix.E(matrix.CodeTooLarge, "the event is larger than %d bytes", eventMost)
+	}
+	if key, ok := e.StateKey(); ok {
+		e.Tuple, err = b.r.states.Intern(b.ctx, b.tx, rules.StateKey{Type: d.Type, Key: key})
+	}
+	return e, err
+}
+
+// authorize holds an event against the rules and the room's current state.
+func (b *batch) authorize(h *head, e *Event) error {
+	var failed error
+	lookup := func(tp, key string) *rules.Event {
+		found, err := b.stateEvent(h, rules.StateKey{Type: tp, Key: key})
+		if err != nil {
+			failed = err
+		}
+		if found == nil {
+			return nil
+		}
+		return found.Event
+	}
+	err := rules.Authorize(e.Event, lookup)
+	if failed != nil {
+		return fmt.Errorf("load the state to authorize by: %w", failed)
+	}
+	var refused *rules.Refused
+	if errors.As(err, &refused) {
+		return matrix.Forbidden("%s", refused.Why)
+	}
+	return err
+}
+
+// advance gives an event its place behind the room's newest, and the room its new state.
+func (b *batch) advance(h *head, s *staged) error {
+	if key, ok := s.StateKey(); ok {
+		if err := b.noteMember(h, s, key); err != nil {
+			return err
+		}
+		next, err := b.r.states.Next(b.ctx, int64(h.nid), h.state, []state.Entry{{Tuple: s.Tuple, Event: s.NID}})
+		if err != nil {
+			return err
+		}
+		h.state = next
+		b.states = append(b.states, state.Made{Room: int64(h.nid), State: next})
+	}
+	h.seq++
+	h.depth = max(h.depth, s.Depth())
+	h.extremities = append(slices.DeleteFunc(slices.Clone(h.extremities), func(x int64) bool {
+		return slices.Contains(s.PrevNIDs, x)
+	}), s.NID)
+	h.dirty = true
+	s.seq, s.snap = h.seq, h.state.NID()
+	b.staged = append(b.staged, s)
+	b.byNID[s.NID] = s.Event
+	return b.noteRedaction(h, s)
+}
+
+// noteRedaction stages the effect of a redaction whose target is known and whose sender may redact it.
+//
+// Spec: RV 3 "Handling redactions".
+func (b *batch) noteRedaction(h *head, s *staged) error {
+	if s.Type() != "m.room.redaction" || s.Redacts() == "" {
+		return nil
+	}
+	target, err := b.eventByID(h.nid, s.Redacts())
+	if target == nil || err != nil {
+		return err
+	}
+	levels, err := b.levels(h)
+	if err != nil {
+		return err
+	}
+	if target.Sender().Server() == s.Sender().Server() || levels.MayRedact(s.Sender()) {
+		b.redact = append(b.redact, redaction{target: target.NID, by: s.NID})
+	}
+	return nil
+}
+
+// sign adds our signature to all that was staged. The ids do not depend on it, so it is done for many
+// events at once, on all processors.
+func (b *batch) sign() {
+	work := func(part []*staged) {
+		for _, s := range part {
+			s.Event.Event = s.Event.Event.Sign(b.r.server, b.r.keyID, b.r.key)
+		}
+	}
+	if len(b.staged) < 4 {
+		work(b.staged)
+		return
+	}
+	var wg sync.WaitGroup
+	size := max(1, (len(b.staged)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	for part := range slices.Chunk(b.staged, size) {
+		wg.Go(func() { work(part) })
+	}
+	wg.Wait()
+}
+

@@ -1,0 +1,245 @@
+package roomserver
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"astrocyte/bus"
+	"astrocyte/matrix"
+	"astrocyte/roomserver/rules"
+	"astrocyte/roomserver/state"
+	"astrocyte/store"
+)
+
+// A batch is the work of one transaction: rooms as they are after what was staged so far, and what is
+// to be written. Staging writes nothing but interned tuples, so that a wish that is refused half-way
+// can be rewound.
+type batch struct {
+	r     *Rooms
+	ctx   context.Context
+	tx    *store.Tx
+	rooms map[RoomNID]*head
+
+	staged []*staged            // timeline events, in order
+	byNID  map[int64]*Event     // the same, for those that build on them
+	states []state.Made         // snapshots
+	txns   map[txnKey]*staged   // answers to be repeated
+	later  []func() error       // further writes of the wishes, done after the events are in
+	redact []redaction
+}
+
+// head is a room's row, and the state it names.
+type head struct {
+	nid         RoomNID
+	id          matrix.RoomID
+	version     *rules.Version
+	seq         int64
+	depth       int64
+	extremities []int64
+	state       *state.State
+	joined      int64
+	invited     int64
+
+	fresh bool // made in this batch
+	dirty bool
+}
+
+// staged is an event that this batch adds to its room's timeline.
+type staged struct {
+	*Event
+	seq     int64
+	pos     int64 // known only when all is staged
+	snap    int64 // the room's state once it is there
+	draft   *Draft
+	was, is matrix.Membership // of a member event
+	told    []byte            // the stripped state for an invited or knocking user of ours
+}
+
+// redaction is the effect of an accepted redaction on an event of the same room.
+type redaction struct{ target, by int64 }
+
+func newBatch(ctx context.Context, r *Rooms, tx *store.Tx) *batch {
+	return &batch{
+		r: r, ctx: ctx, tx: tx,
+		rooms: make(map[RoomNID]*head),
+		byNID: make(map[int64]*Event),
+		txns:  make(map[txnKey]*staged),
+	}
+}
+
+// lock reads the rows of all rooms that the wishes name, in the order of their nids, so that two nodes
+// never wait for each other in a circle.
+func (b *batch) lock(wishes []*wish) error {
+	var nids []int64
+	for _, w := range wishes {
+		for _, n := range w.rooms {
+			nids = append(nids, int64(n))
+		}
+	}
+	slices.Sort(nids)
+	heads, err := readHeads(b.tx, slices.Compact(nids), true)
+	if err != nil {
+		return err
+	}
+	for _, h := range heads {
+		if err := b.open(h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *batch) open(row headRow) error {
+	v, err := version(row.version)
+	if err != nil {
+		return err
+	}
+	st, err := b.r.states.Load(b.tx, row.snap)
+	if err != nil {
+		return err
+	}
+	ext, err := decodeNIDs(row.nid.Shard(), row.extremities)
+	if err != nil {
+		return err
+	}
+	b.rooms[row.nid] = &head{
+		nid: row.nid, id: row.id, version: v, seq: row.seq, depth: row.depth,
+		extremities: ext, state: st, joined: row.joined, invited: row.invited,
+	}
+	return nil
+}
+
+// room finds a room whose row the batch holds.
+func (b *batch) room(nid RoomNID) (*head, error) {
+	h, ok := b.rooms[nid]
+	if !ok {
+		return nil, matrix.NotFound("this server is not in that room")
+	}
+	return h, nil
+}
+
+// mark remembers how far staging is, for rewind. A wish changes no rooms but those it names and those
+// it makes.
+func (b *batch) mark(rooms []RoomNID) mark {
+	m := mark{staged: len(b.staged), states: len(b.states), later: len(b.later), redact: len(b.redact)}
+	for _, nid := range rooms {
+		if h, ok := b.rooms[nid]; ok {
+			m.heads = append(m.heads, *h)
+		}
+	}
+	return m
+}
+
+type mark struct {
+	staged, states, later, redact int
+	heads                         []head
+}
+
+// rewind takes back what was staged since the mark.
+func (b *batch) rewind(m mark) {
+	for _, s := range b.staged[m.staged:] {
+		delete(b.byNID, s.NID)
+		if s.draft != nil && s.draft.Txn != nil {
+			delete(b.txns, s.draft.key())
+		}
+		if h := b.rooms[s.Room]; h != nil && h.fresh {
+			delete(b.rooms, s.Room)
+		}
+	}
+	b.staged, b.states = b.staged[:m.staged], b.states[:m.states]
+	b.later, b.redact = b.later[:m.later], b.redact[:m.redact]
+	for _, h := range m.heads {
+		b.rooms[h.nid] = &h
+	}
+}
+
+// event finds an event of this batch or an older one.
+func (b *batch) event(nid int64) (*Event, error) {
+	if e, ok := b.byNID[nid]; ok {
+		return e, nil
+	}
+	return b.r.event(b.tx, nid)
+}
+
+// stateEvent finds the event that holds a (type, state key) in a room's current state, nil if none does.
+func (b *batch) stateEvent(h *head, key rules.StateKey) (*Event, error) {
+	tuple, ok, err := b.r.states.Tuple(b.tx, key)
+	if err != nil || !ok {
+		return nil, err
+	}
+	nid, ok := h.state.Event(tuple)
+	if !ok {
+		return nil, nil
+	}
+	return b.event(nid)
+}
+
+// write puts all that was staged into the database and takes positions, last of all, since that holds
+// up every other writer of the stream.
+func (b *batch) write() error {
+	b.sign()
+	steps := []struct {
+		what string
+		do   func() error
+	}{
+		{"events", b.insertEvents},
+		{"states", func() error { return state.Insert(b.tx, b.states) }},
+		{"redactions", b.writeRedactions},
+		{"positions", b.place},
+		{"timeline", b.insertTimeline},
+		{"members", b.writeMembers},
+		{"rooms", b.writeHeads},
+		{"transaction ids", b.insertTxns},
+	}
+	for _, s := range steps {
+		if len(b.staged) == 0 {
+			break
+		}
+		if err := s.do(); err != nil {
+			return fmt.Errorf("write %s: %w", s.what, err)
+		}
+	}
+	for _, do := range b.later {
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	b.announce()
+	return nil
+}
+
+// place takes a position for each staged event.
+func (b *batch) place() error {
+	n := int64(len(b.staged))
+	last, err := b.tx.NextPos(n)
+	if err != nil {
+		return err
+	}
+	for i, s := range b.staged {
+		s.pos = last - n + 1 + int64(i)
+	}
+	return nil
+}
+
+// announce wakes those who wait for what was staged, and fills the caches, after the commit.
+func (b *batch) announce() {
+	newest := make(map[RoomNID]int64, len(b.rooms))
+	for _, s := range b.staged {
+		newest[s.Room] = s.pos
+		if user, ok := s.StateKey(); ok && s.was != s.is && b.r.ours(matrix.UserID(user)) {
+			b.tx.Announce(bus.Change{Kind: bus.User, Key: user, Pos: s.pos})
+		}
+	}
+	for nid, pos := range newest {
+		b.tx.Announce(bus.Change{Kind: bus.Room, Key: nid.String(), Pos: pos})
+	}
+	b.tx.AfterCommit(func() {
+		for _, s := range b.staged {
+			b.r.events.Put(s.NID, s.Event, s.cost())
+		}
+	})
+}
+
+// ours says whether a user belongs to this server.
+func (r *Rooms) ours(user matrix.UserID) bool { return user.Server() == r.server }

@@ -1,0 +1,218 @@
+package roomserver
+
+import (
+	"astrocyte/matrix"
+	"astrocyte/store"
+)
+
+// headRow is a row of rooms.
+type headRow struct {
+	nid             RoomNID
+	id              matrix.RoomID
+	version         string
+	seq, pos, depth int64
+	extremities     []byte
+	snap            int64
+	joined, invited int64
+}
+
+const headColumns = `room_nid, room_id, version, head_seq, head_pos, depth, extremities, snap, joined, invited`
+
+func scanHead(r store.Row) (headRow, error) {
+	var h headRow
+	err := r.Scan(&h.nid, &h.id, &h.version, &h.seq, &h.pos, &h.depth, &h.extremities, &h.snap, &h.joined, &h.invited)
+	return h, err
+}
+
+// readHeads reads the rows of rooms, in the order of their nids, and locks them if they are to be
+// written.
+func readHeads(tx *store.Tx, nids []int64, lock bool) ([]headRow, error) {
+	if len(nids) == 0 {
+		return nil, nil
+	}
+	query := `SELECT ` + headColumns + ` FROM rooms WHERE (shard, room_nid) IN {NIDS $1} ORDER BY room_nid`
+	if lock {
+		query += ` {FOR UPDATE}`
+	}
+	return store.Select(tx, scanHead, query, store.List(nids))
+}
+
+func roomNID(tx *store.Tx, id matrix.RoomID) (RoomNID, bool, error) {
+	return store.One(tx, func(r store.Row) (nid RoomNID, err error) { return nid, r.Scan(&nid) },
+		`SELECT room_nid FROM room_ids WHERE room_id = $1`, string(id))
+}
+
+// insertRoomID claims the id of a new room.
+func insertRoomID(tx *store.Tx, h *head) error {
+	_, err := tx.Exec(`INSERT INTO room_ids (room_id, room_nid) VALUES ($1, $2)`, string(h.id), int64(h.nid))
+	return err
+}
+
+func (b *batch) insertEvents() error {
+	ids := make([][]any, len(b.staged))
+	events := make([][]any, len(b.staged))
+	bytes := make([][]any, len(b.staged))
+	for i, s := range b.staged {
+		shard := s.Room.Shard()
+		ids[i] = []any{string(s.ID()), s.NID, int64(s.Room)}
+		events[i] = []any{
+			shard, s.NID, int64(s.Room), string(s.ID()), s.Status, s.Tuple, s.SnapBefore, s.Rank,
+			encodeNIDs(s.PrevNIDs), encodeNIDs(s.AuthNIDs), int64(0),
+		}
+		bytes[i] = []any{shard, s.NID, int64(0), s.Bytes()}
+	}
+	return bulk(b.tx,
+		store.Bulk{Table: "event_ids", Columns: []string{"event_id", "event_nid", "room_nid"}, Rows: ids},
+		store.Bulk{Table: "events", Columns: []string{
+			"shard", "event_nid", "room_nid", "event_id", "status", "tuple_nid", "snap_before", "auth_rank",
+			"prev", "auth", "redacted_by",
+		}, Rows: events},
+		store.Bulk{Table: "event_json", Columns: []string{"shard", "event_nid", "codec", "json"}, Rows: bytes},
+	)
+}
+
+func bulk(tx *store.Tx, inserts ...store.Bulk) error {
+	for _, in := range inserts {
+		if len(in.Rows) == 0 {
+			continue
+		}
+		if _, err := tx.Bulk(in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *batch) insertTimeline() error {
+	rows := make([][]any, len(b.staged))
+	for i, s := range b.staged {
+		rows[i] = []any{s.Room.Shard(), int64(s.Room), s.seq, s.pos, s.NID, s.snap}
+	}
+	return bulk(b.tx, store.Bulk{
+		Table: "timeline", Columns: []string{"shard", "room_nid", "seq", "pos", "event_nid", "snap"}, Rows: rows,
+	})
+}
+
+func (b *batch) writeRedactions() error {
+	for _, r := range b.redact {
+		_, err := b.tx.Exec(`
+			UPDATE events SET redacted_by = $1 WHERE shard = $2 AND event_nid = $3 AND redacted_by = 0`,
+			r.by, r.target&0xff, r.target)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *batch) writeHeads() error {
+	var rows [][]any
+	newest := make(map[RoomNID]int64, len(b.rooms))
+	for _, s := range b.staged {
+		newest[s.Room] = s.pos
+	}
+	for _, h := range b.rooms {
+		if !h.dirty {
+			continue
+		}
+		rows = append(rows, []any{
+			h.nid.Shard(), int64(h.nid), string(h.id), string(h.version.ID), h.seq, newest[h.nid], h.depth,
+			encodeNIDs(h.extremities), h.state.NID(), h.joined, h.invited,
+		})
+	}
+	return bulk(b.tx, store.Bulk{
+		Table: "rooms",
+		Columns: []string{
+			"shard", "room_nid", "room_id", "version", "head_seq", "head_pos", "depth", "extremities", "snap",
+			"joined", "invited",
+		},
+		Rows: rows,
+		OnConflict: `(shard, room_nid) DO UPDATE SET head_seq = excluded.head_seq, head_pos = excluded.head_pos,
+			depth = excluded.depth, extremities = excluded.extremities, snap = excluded.snap,
+			joined = excluded.joined, invited = excluded.invited`,
+	})
+}
+
+func (b *batch) writeMembers() error {
+	var all, own [][]any
+	servers := make(map[serverKey]int64)
+	for _, m := range b.memberRows() {
+		shard, room := m.Room.Shard(), int64(m.Room)
+		all = append(all, []any{shard, room, string(m.user), string(m.is), m.NID, m.began})
+		if b.r.ours(m.user) {
+			told := m.told
+			if told == nil {
+				told = []byte{}
+			}
+			own = append(own, []any{
+				m.user.Shard(), string(m.user), room, string(b.rooms[m.Room].id), string(m.is), string(m.Sender()),
+				m.NID, m.seq, m.began, int64(0), told,
+			})
+		}
+	}
+	for _, s := range b.staged {
+		if (s.was == matrix.Join) != (s.is == matrix.Join) {
+			user, _ := s.StateKey()
+			servers[serverKey{s.Room, matrix.UserID(user).Server()}] += count(s.is == matrix.Join) - count(s.was == matrix.Join)
+		}
+	}
+	var at [][]any
+	for k, n := range servers {
+		at = append(at, []any{k.room.Shard(), int64(k.room), string(k.server), n})
+	}
+	return bulk(b.tx,
+		store.Bulk{
+			Table:   "members",
+			Columns: []string{"shard", "room_nid", "user_id", "membership", "event_nid", "pos"},
+			Rows:    all,
+			OnConflict: `(shard, room_nid, user_id) DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid,
+				pos = CASE WHEN excluded.pos = 0 THEN members.pos ELSE excluded.pos END`,
+		},
+		store.Bulk{
+			Table: "user_rooms",
+			Columns: []string{
+				"ushard", "user_id", "room_nid", "room_id", "membership", "sender", "event_nid", "seq", "pos",
+				"forgotten", "stripped",
+			},
+			Rows: own,
+			OnConflict: `(ushard, user_id, room_nid) DO UPDATE SET membership = excluded.membership, sender = excluded.sender,
+				event_nid = excluded.event_nid, seq = excluded.seq, stripped = excluded.stripped,
+				forgotten = CASE WHEN excluded.pos = 0 THEN user_rooms.forgotten ELSE 0 END,
+				pos = CASE WHEN excluded.pos = 0 THEN user_rooms.pos ELSE excluded.pos END`,
+		},
+		store.Bulk{
+			Table:      "room_servers",
+			Columns:    []string{"shard", "room_nid", "server", "joined"},
+			Rows:       at,
+			OnConflict: `(shard, room_nid, server) DO UPDATE SET joined = room_servers.joined + excluded.joined`,
+		},
+	)
+}
+
+type serverKey struct {
+	room   RoomNID
+	server matrix.ServerName
+}
+
+// answered finds the event that a repeated request was answered with.
+func answered(tx *store.Tx, k txnKey) (matrix.EventID, bool, error) {
+	return store.One(tx, func(r store.Row) (id matrix.EventID, err error) { return id, r.Scan(&id) }, `
+		SELECT event_id FROM client_txns
+		WHERE ushard = $1 AND user_id = $2 AND device_id = $3 AND scope = $4 AND txn_id = $5`,
+		k.user.Shard(), string(k.user), string(k.device), k.scope, k.id)
+}
+
+func (b *batch) insertTxns() error {
+	var rows [][]any
+	now := b.r.now().UnixMilli()
+	for k, s := range b.txns {
+		rows = append(rows, []any{
+			k.user.Shard(), string(k.user), string(k.device), k.scope, k.id, s.NID, string(s.ID()), now,
+		})
+	}
+	return bulk(b.tx, store.Bulk{
+		Table:   "client_txns",
+		Columns: []string{"ushard", "user_id", "device_id", "scope", "txn_id", "event_nid", "event_id", "ts"},
+		Rows:    rows,
+	})
+}

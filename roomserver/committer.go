@@ -1,0 +1,128 @@
+package roomserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"astrocyte/matrix"
+	"astrocyte/store"
+)
+
+// batchMost bounds how many wishes one transaction fulfils.
+const batchMost = 512
+
+var batchSize = promauto.NewHistogram(prometheus.HistogramOpts{
+	Name:    "astrocyte_rooms_batch_wishes",
+	Help:    "How many wishes one transaction of the room committer fulfilled.",
+	Buckets: prometheus.ExponentialBuckets(1, 2, 10),
+})
+
+// A wish is what one caller wants to be committed: all of it or nothing.
+type wish struct {
+	// rooms are those whose rows the wish reads and writes, apart from one that it creates.
+	rooms []RoomNID
+	// fulfil stages the wish on a batch. It may run again, on another batch, so it only sets what it
+	// sets anew. A *matrix.Error fails this wish alone, any other error the batch.
+	fulfil func(b *batch) error
+	// refused is the last run's *matrix.Error.
+	refused error
+	done    chan error
+}
+
+// commit hands a wish to the committer and waits for its end. When the context ends first the wish may
+// still be fulfilled: the caller has not been told, which a transaction id makes good.
+func (r *Rooms) commit(ctx context.Context, rooms []RoomNID, fulfil func(b *batch) error) error {
+	w := &wish{rooms: rooms, fulfil: fulfil, done: make(chan error, 1)}
+	select {
+	case r.queue <- w:
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the committer: %w", ctx.Err())
+	}
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the commit: %w", ctx.Err())
+	}
+}
+
+// commitLoop fulfils wishes batch by batch. While one batch commits the next gathers in the queue, so
+// that an idle server has the latency of one commit and a busy one commits for many.
+func (r *Rooms) commitLoop(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			r.refuseAll()
+			return
+		case first := <-r.queue:
+			wishes := append(make([]*wish, 0, 16), first)
+			for more := true; more && len(wishes) < batchMost; {
+				select {
+				case w := <-r.queue:
+					wishes = append(wishes, w)
+				default:
+					more = false
+				}
+			}
+			r.fulfilAll(context.WithoutCancel(ctx), wishes)
+		}
+	}
+}
+
+// refuseAll answers those who wait when the node stops.
+func (r *Rooms) refuseAll() {
+	for {
+		select {
+		case w := <-r.queue:
+			w.done <- errors.New("the server is stopping")
+		default:
+			return
+		}
+	}
+}
+
+// fulfilAll commits wishes together. A batch that the database refuses is halved, so that what it
+// cannot take fails alone.
+func (r *Rooms) fulfilAll(ctx context.Context, wishes []*wish) {
+	batchSize.Observe(float64(len(wishes)))
+	err := r.db.Update(ctx, func(tx *store.Tx) error { return r.runBatch(ctx, tx, wishes) })
+	if err != nil && len(wishes) > 1 {
+		half := len(wishes) / 2
+		r.log.Warn("a batch was not committed, and is halved", "wishes", len(wishes), "err", err)
+		r.fulfilAll(ctx, wishes[:half])
+		r.fulfilAll(ctx, wishes[half:])
+		return
+	}
+	for _, w := range wishes {
+		if err != nil {
+			w.done <- fmt.Errorf("commit: %w", err)
+		} else {
+			w.done <- w.refused
+		}
+	}
+}
+
+// runBatch tells the life of a batch in order.
+func (r *Rooms) runBatch(ctx context.Context, tx *store.Tx, wishes []*wish) error {
+	b := newBatch(ctx, r, tx)
+	if err := b.lock(wishes); err != nil {
+		return fmt.Errorf("lock rooms: %w", err)
+	}
+	for _, w := range wishes {
+		mark := b.mark(w.rooms)
+		w.refused = nil
+		err := w.fulfil(b)
+		var refusal *matrix.Error
+		if errors.As(err, &refusal) {
+			b.rewind(mark)
+			w.refused = err
+		} else if err != nil {
+			return err
+		}
+	}
+	return b.write()
+}

@@ -1,0 +1,111 @@
+package roomserver
+
+import (
+	"fmt"
+
+	"astrocyte/matrix"
+	"astrocyte/roomserver/rules"
+	"astrocyte/store"
+)
+
+// event reads one event, from the cache if it is there. Its redaction and status may be older than the
+// transaction: who shows it to somebody uses Events.
+func (r *Rooms) event(tx *store.Tx, nid int64) (*Event, error) {
+	if e, ok := r.events.Get(nid); ok {
+		return e, nil
+	}
+	es, err := r.load(tx, []int64{nid})
+	if err != nil {
+		return nil, err
+	}
+	e, ok := es[nid]
+	if !ok {
+		return nil, fmt.Errorf("event %d is not in the database", nid)
+	}
+	return e, nil
+}
+
+// load reads events from the database and keeps them. Those that are not there are not in the answer.
+func (r *Rooms) load(tx *store.Tx, nids []int64) (map[int64]*Event, error) {
+	out := make(map[int64]*Event, len(nids))
+	rows, err := readEvents(tx, nids)
+	if err != nil {
+		return nil, fmt.Errorf("read %d events: %w", len(nids), err)
+	}
+	for _, row := range rows {
+		v, err := version(row.version)
+		if err != nil {
+			return nil, err
+		}
+		e := row.event
+		if e.Event, err = rules.Load(v, row.id, row.json); err != nil {
+			return nil, fmt.Errorf("read the stored event %s: %w", row.id, err)
+		}
+		out[e.NID] = &e
+		if e.Status != statusOutlier { // an outlier may still become a full event
+			r.events.Put(e.NID, &e, e.cost())
+		}
+	}
+	return out, nil
+}
+
+// Events reads events as this transaction sees them: redactions and status are of its moment. Those
+// that are not there are not in the answer.
+func (r *Rooms) Events(tx *store.Tx, nids []int64) (map[int64]*Event, error) {
+	out := make(map[int64]*Event, len(nids))
+	var held, missing []int64
+	for _, nid := range nids {
+		if e, ok := r.events.Get(nid); ok {
+			out[nid] = e
+			held = append(held, nid)
+		} else {
+			missing = append(missing, nid)
+		}
+	}
+	if len(missing) > 0 {
+		read, err := r.load(tx, missing)
+		if err != nil {
+			return nil, err
+		}
+		for nid, e := range read {
+			out[nid] = e
+		}
+	}
+	if len(held) == 0 {
+		return out, nil
+	}
+	redacted, err := readRedacted(tx, held)
+	if err != nil {
+		return nil, fmt.Errorf("read redactions of %d events: %w", len(held), err)
+	}
+	for nid, by := range redacted {
+		if e := *out[nid]; e.RedactedBy != by {
+			e.RedactedBy = by
+			out[nid] = &e
+		}
+	}
+	return out, nil
+}
+
+// eventByID finds an event of a room, staged or stored; nil if it is not here.
+func (b *batch) eventByID(room RoomNID, id matrix.EventID) (*Event, error) {
+	for _, e := range b.byNID {
+		if e.ID() == id {
+			return e, nil
+		}
+	}
+	return b.r.eventByID(b.tx, room, id)
+}
+
+// eventByID finds an event of a room by its id; nil if it is not here.
+func (r *Rooms) eventByID(tx *store.Tx, room RoomNID, id matrix.EventID) (*Event, error) {
+	nid, in, ok, err := eventNID(tx, id)
+	if err != nil || !ok || in != room {
+		return nil, err
+	}
+	es, err := r.Events(tx, []int64{nid})
+	if err != nil {
+		return nil, err
+	}
+	return es[nid], nil
+}

@@ -1,0 +1,60 @@
+package roomserver
+
+import (
+	"astrocyte/matrix"
+	"astrocyte/store"
+)
+
+// eventRow is an event before its bytes are parsed.
+type eventRow struct {
+	event   Event
+	id      matrix.EventID
+	version string
+	json    []byte
+}
+
+func readEvents(tx *store.Tx, nids []int64) ([]eventRow, error) {
+	return store.Select(tx, func(r store.Row) (eventRow, error) {
+		var row eventRow
+		var codec int64
+		var prev, auth []byte
+		e := &row.event
+		err := r.Scan(&e.NID, &e.Room, &row.id, &e.Status, &e.Tuple, &e.SnapBefore, &e.Rank, &prev, &auth,
+			&e.RedactedBy, &codec, &row.json, &row.version)
+		if err != nil {
+			return row, err
+		}
+		if e.PrevNIDs, err = decodeNIDs(e.NID&0xff, prev); err != nil {
+			return row, err
+		}
+		e.AuthNIDs, err = decodeNIDs(e.NID&0xff, auth)
+		return row, err
+	}, `
+		SELECT e.event_nid, e.room_nid, e.event_id, e.status, e.tuple_nid, e.snap_before, e.auth_rank, e.prev, e.auth,
+			e.redacted_by, j.codec, j.json, r.version
+		FROM events e
+		JOIN event_json j ON j.shard = e.shard AND j.event_nid = e.event_nid
+		JOIN rooms r ON r.shard = e.shard AND r.room_nid = e.room_nid
+		WHERE (e.shard, e.event_nid) IN {NIDS $1}`, store.List(nids))
+}
+
+// readRedacted tells which of the events are redacted, and by which event.
+func readRedacted(tx *store.Tx, nids []int64) (map[int64]int64, error) {
+	out := make(map[int64]int64)
+	err := store.Each(tx, func(r store.Row) error {
+		var nid, by int64
+		if err := r.Scan(&nid, &by); err != nil {
+			return err
+		}
+		out[nid] = by
+		return nil
+	}, `SELECT event_nid, redacted_by FROM events WHERE (shard, event_nid) IN {NIDS $1} AND redacted_by <> 0`, store.List(nids))
+	return out, err
+}
+
+func eventNID(tx *store.Tx, id matrix.EventID) (nid int64, room RoomNID, ok bool, err error) {
+	_, ok, err = store.One(tx, func(r store.Row) (struct{}, error) {
+		return struct{}{}, r.Scan(&nid, &room)
+	}, `SELECT event_nid, room_nid FROM event_ids WHERE event_id = $1`, string(id))
+	return nid, room, ok, err
+}

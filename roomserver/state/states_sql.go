@@ -1,0 +1,87 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+
+	"astrocyte/roomserver/rules"
+	"astrocyte/store"
+)
+
+var errNoSnapshot = errors.New("there is no such state snapshot")
+
+func readLayer(tx *store.Tx, nid int64) (*layer, error) {
+	l, ok, err := store.One(tx, func(r store.Row) (*layer, error) {
+		l := &layer{nid: nid}
+		var delta []byte
+		var level int64
+		if err := r.Scan(&l.anchor, &level, &delta); err != nil {
+			return nil, err
+		}
+		var err error
+		l.level = int(level)
+		l.delta, err = decode(nid&0xff, delta)
+		return l, err
+	}, `SELECT anchor, level, delta FROM state_snapshots WHERE shard = $1 AND snap_nid = $2`, nid&0xff, nid)
+	if err == nil && !ok {
+		err = errNoSnapshot
+	}
+	return l, err
+}
+
+// Insert stores the newest snapshots of states that Next made, in the room whose nid stands beside each.
+func Insert(tx *store.Tx, made []Made) error {
+	rows := make([][]any, len(made))
+	for i, m := range made {
+		l := m.State.layers[0]
+		rows[i] = []any{l.nid & 0xff, l.nid, m.Room, l.anchor, int64(l.level), encode(l.delta)}
+	}
+	_, err := tx.Bulk(store.Bulk{
+		Table:   "state_snapshots",
+		Columns: []string{"shard", "snap_nid", "room_nid", "anchor", "level", "delta"},
+		Rows:    rows,
+	})
+	if err != nil {
+		return fmt.Errorf("store %d state snapshots: %w", len(made), err)
+	}
+	return nil
+}
+
+// Made is a state that Next made in a room.
+type Made struct {
+	Room  int64
+	State *State
+}
+
+func readTuple(tx *store.Tx, key rules.StateKey) (int64, bool, error) {
+	return store.One(tx, scanInt, `
+		SELECT tuple_nid FROM tuples WHERE type = $1 AND state_key = $2`, key.Type, key.Key)
+}
+
+// insertTuple gives the nid under which the key is known, which another node may have given before.
+func insertTuple(tx *store.Tx, key rules.StateKey, nid int64) (int64, error) {
+	_, err := tx.Exec(`
+		INSERT INTO tuples (type, state_key, tuple_nid) VALUES ($1, $2, $3)
+		ON CONFLICT (type, state_key) DO NOTHING`, key.Type, key.Key, nid)
+	if err != nil {
+		return 0, err
+	}
+	nid, _, err = readTuple(tx, key)
+	return nid, err
+}
+
+func readKeys(tx *store.Tx, tuples []int64) (map[int64]rules.StateKey, error) {
+	out := make(map[int64]rules.StateKey, len(tuples))
+	err := store.Each(tx, func(r store.Row) error {
+		var t int64
+		var key rules.StateKey
+		if err := r.Scan(&t, &key.Type, &key.Key); err != nil {
+			return err
+		}
+		out[t] = key
+		return nil
+	}, `SELECT tuple_nid, type, state_key FROM tuples WHERE tuple_nid {IN $1 INT8}`, store.List(tuples))
+	return out, err
+}
+
+func scanInt(r store.Row) (n int64, err error) { return n, r.Scan(&n) }
