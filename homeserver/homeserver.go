@@ -1,0 +1,139 @@
+package homeserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"astrocyte/config"
+	"astrocyte/httpapi"
+)
+
+// Options are what a Server is made from.
+type Options struct {
+	Config *config.Config
+	Log    *slog.Logger
+	// Level is the level of Log, which a reload sets. It may be nil.
+	Level *slog.LevelVar
+	// Hangup tells to read the settings again, by Reread. Both may be nil.
+	Hangup <-chan os.Signal
+	Reread func() (*config.Config, error)
+	// Now is the clock, nil for the real one.
+	Now func() time.Time
+}
+
+// Server is a whole server: one node.
+type Server struct {
+	o       Options
+	log     *slog.Logger
+	key     SigningKey
+	router  *httpapi.Router
+	limiter *httpapi.Limiter
+
+	listeners []*listener
+	metrics   *listener // nil where metrics are off
+	ready     atomic.Bool
+	parts     []part // from the ground up
+}
+
+// New makes every part of a server and opens its addresses. What it has opened is closed by Run, or by
+// Close where Run is not called.
+func New(ctx context.Context, o Options) (*Server, error) {
+	s := &Server{o: o, log: o.Log}
+	if err := s.make(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) make(ctx context.Context) error {
+	c := s.o.Config
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
+	}
+	var err error
+	if s.key, err = LoadKey(c.DataDir); err != nil {
+		return err
+	}
+	s.limiter = httpapi.NewLimiter(limitsOf(c.RateLimits), s.o.Now)
+	s.router = httpapi.New(httpapi.Options{
+		Log:            s.log.With("part", "http"),
+		Limiter:        s.limiter,
+		TrustedProxies: prefixesOf(c.TrustedProxies),
+		NoQueryToken:   !c.Clients.QueryAccessToken,
+		BodyLimit:      int64(c.Clients.MaxBody),
+	})
+	s.healthRoutes(s.router)
+	return s.open()
+}
+
+// open opens the addresses.
+func (s *Server) open() error {
+	for _, c := range s.o.Config.Listeners {
+		l, err := listen(c)
+		if err != nil {
+			return err
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	if address := s.o.Config.Metrics.Address; address != "" {
+		l, err := listen(config.Listener{Address: address})
+		if err != nil {
+			return err
+		}
+		s.metrics = l
+	}
+	return nil
+}
+
+// Run runs the server until ctx ends, and stops it in order: it answers that it is not ready, lets the
+// running requests end, and stops the parts.
+func (s *Server) Run(ctx context.Context) error {
+	s.parts = append(s.parts, part{"reload", s.reloads}, part{"http", s.serve})
+	if s.metrics != nil {
+		s.parts = append(s.parts, part{"metrics", s.serveMetrics})
+	}
+	err := runParts(ctx, s.parts)
+	return errors.Join(err, s.Close())
+}
+
+func (s *Server) serve(ctx context.Context) error {
+	s.ready.Store(true)
+	defer context.AfterFunc(ctx, func() { s.ready.Store(false) })()
+	for _, l := range s.listeners {
+		s.log.Info("listening", "url", l.url(), "server", s.o.Config.ServerName)
+	}
+	return serveHTTP(ctx, s.listeners, s.router, s.log)
+}
+
+func (s *Server) serveMetrics(ctx context.Context) error {
+	return serveHTTP(ctx, []*listener{s.metrics}, s.metricsHandler(), s.log)
+}
+
+// Close closes what New has opened.
+func (s *Server) Close() error {
+	for _, l := range s.listeners {
+		_ = l.Close() // closed by the stop of the HTTP server, where that has run
+	}
+	if s.metrics != nil {
+		_ = s.metrics.Close()
+	}
+	return nil
+}
+
+// URLs are how the server is reached on this machine, one for each listener.
+func (s *Server) URLs() []string {
+	var urls []string
+	for _, l := range s.listeners {
+		urls = append(urls, l.url())
+	}
+	return urls
+}
+
+// Handler is what the listeners serve.
+func (s *Server) Handler() http.Handler { return s.router }
