@@ -1,0 +1,202 @@
+package canonicaljson
+
+import (
+	"encoding/binary"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+const hexDigits = "0123456789abcdef"
+
+// text reads a string and writes it with its shortest escapes. It says whether it wrote any.
+func (s *scanner) text() (escaped bool, err error) {
+	s.pos++
+	s.out = append(s.out, '"')
+	for {
+		end := plainRun(s.in, s.pos)
+		s.out = append(s.out, s.in[s.pos:end]...)
+		if s.pos = end; end >= len(s.in) {
+			return false, s.fail("a string does not end")
+		}
+		switch c := s.in[end]; {
+		case c == '"':
+			s.pos++
+			s.out = append(s.out, '"')
+			return escaped, nil
+		case c == '\\':
+			wrote, err := s.escape()
+			if err != nil {
+				return false, err
+			}
+			escaped = escaped || wrote
+		case c < ' ':
+			return false, s.fail("a control character in a string")
+		default:
+			r, n := utf8.DecodeRune(s.in[end:])
+			if r == utf8.RuneError && n <= 1 {
+				return false, s.fail("this is not UTF-8")
+			}
+			s.out = append(s.out, s.in[end:end+n]...)
+			s.pos += n
+		}
+	}
+}
+
+// plainRun gives the end of the run of ASCII bytes from i that stand for themselves in a string. It
+// looks at eight bytes at once: the high bit of a lane is set where its byte is not plain.
+func plainRun(in []byte, i int) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for i+8 <= len(in) {
+		w := binary.LittleEndian.Uint64(in[i:])
+		quote, slash := w^(ones*'"'), w^(ones*'\\')
+		if (w|(w-ones*' ')|(quote-ones)|(slash-ones))&highs != 0 {
+			break
+		}
+		i += 8
+	}
+	for i < len(in) && plain(in[i]) {
+		i++
+	}
+	return i
+}
+
+func plain(c byte) bool { return c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' }
+
+// escape reads one escape, or the two of a surrogate pair, and writes the character.
+func (s *scanner) escape() (wrote bool, err error) {
+	if s.pos+1 >= len(s.in) {
+		return false, s.fail("a string does not end")
+	}
+	var r rune
+	switch c := s.in[s.pos+1]; c {
+	case '"', '\\', '/':
+		r = rune(c)
+	case 'b':
+		r = '\b'
+	case 'f':
+		r = '\f'
+	case 'n':
+		r = '\n'
+	case 'r':
+		r = '\r'
+	case 't':
+		r = '\t'
+	case 'u':
+		if r, err = s.unicode(); err != nil {
+			return false, err
+		}
+		s.out, wrote = appendRune(s.out, r)
+		return wrote, nil
+	default:
+		return false, s.fail("this is not an escape")
+	}
+	s.pos += 2
+	s.out, wrote = appendRune(s.out, r)
+	return wrote, nil
+}
+
+// unicode reads \uXXXX, with the other half where it is one of a surrogate pair.
+func (s *scanner) unicode() (rune, error) {
+	r, ok := hex4(s.in[s.pos:])
+	if !ok {
+		return 0, s.fail("this is not an escape")
+	}
+	if !utf16.IsSurrogate(r) {
+		s.pos += 6
+		return r, nil
+	}
+	low, ok := hex4(s.in[s.pos+6:])
+	if !ok {
+		return 0, s.fail("half of a surrogate pair")
+	}
+	r = utf16.DecodeRune(r, low)
+	if r == utf8.RuneError {
+		return 0, s.fail("half of a surrogate pair")
+	}
+	s.pos += 12
+	return r, nil
+}
+
+// hex4 reads the \uXXXX that b begins with.
+func hex4(b []byte) (rune, bool) {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return 0, false
+	}
+	var r rune
+	for _, c := range b[2:6] {
+		switch {
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c >= 'a' && c <= 'f':
+			c -= 'a' - 10
+		case c >= 'A' && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, false
+		}
+		r = r<<4 | rune(c)
+	}
+	return r, true
+}
+
+// appendRune writes a character of a string, escaped where it must be.
+func appendRune(out []byte, r rune) (_ []byte, escaped bool) {
+	switch r {
+	case '"', '\\':
+		return append(out, '\\', byte(r)), true
+	case '\b':
+		return append(out, `\b`...), true
+	case '\f':
+		return append(out, `\f`...), true
+	case '\n':
+		return append(out, `\n`...), true
+	case '\r':
+		return append(out, `\r`...), true
+	case '\t':
+		return append(out, `\t`...), true
+	}
+	if r < ' ' {
+		return append(out, '\\', 'u', '0', '0', hexDigits[r>>4], hexDigits[r&15]), true
+	}
+	return utf8.AppendRune(out, r), false
+}
+
+// AppendText appends s as a canonical JSON string. Bytes that are not UTF-8 become U+FFFD.
+func AppendText[T ~string](dst []byte, s T) []byte {
+	dst = append(dst, '"')
+	for _, r := range s {
+		dst, _ = appendRune(dst, r)
+	}
+	return append(dst, '"')
+}
+
+// unescape appends what canonical string bytes, without their quotes, stand for.
+func unescape(dst, text []byte) []byte {
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if c != '\\' || i+1 >= len(text) {
+			dst = append(dst, c)
+			continue
+		}
+		i++
+		switch text[i] {
+		case 'b':
+			dst = append(dst, '\b')
+		case 'f':
+			dst = append(dst, '\f')
+		case 'n':
+			dst = append(dst, '\n')
+		case 'r':
+			dst = append(dst, '\r')
+		case 't':
+			dst = append(dst, '\t')
+		case 'u':
+			r, _ := hex4(text[i-1:])
+			dst = utf8.AppendRune(dst, r)
+			i += 4
+		default:
+			dst = append(dst, text[i])
+		}
+	}
+	return dst
+}
