@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// clientAddress is the address a request came from. Behind trusted proxies it is the last address in
+// ClientAddress is the address a request came from. Behind trusted proxies it is the last address in
 // X-Forwarded-For that is not one of them: what stands before that may be made up by the client.
-func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
+func ClientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	addr := peerAddress(r.RemoteAddr)
 	if len(trusted) == 0 || !anyContains(trusted, addr) {
 		return addr

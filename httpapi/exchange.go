@@ -31,7 +31,7 @@ type exchange struct {
 // serve runs an endpoint, or answers why there is none, and counts and logs what came of it.
 func (x *exchange) serve(e *endpoint, err error) {
 	began := time.Now()
-	x.caller = &Caller{Request: x.router.names.next(), IP: clientAddress(x.r, x.router.o.TrustedProxies), UserAgent: shortAgent(x.r)}
+	x.caller = &Caller{Request: x.router.names.next(), IP: ClientAddress(x.r, x.router.o.TrustedProxies), UserAgent: shortAgent(x.r)}
 	x.w.Header().Set("X-Request-ID", x.caller.Request)
 	if err == nil {
 		err = x.run(e)
