@@ -68,7 +68,7 @@ func New(o Options) *Router {
 //	json:"reason"          a member of the JSON body, by its exact name
 //	body:"whole"           json.RawMessage: the JSON body as it was sent; "whole,optional" may be missing
 //
-// ",required" after the name of a query parameter, header or member answers M_MISSING_PARAM where it is
+// A further tag required:"true" answers M_MISSING_PARAM where a query parameter, header or member is
 // missing. Fields are strings, integers, floats, booleans, pointers to those (nil = not given), or types
 // with UnmarshalText; members of the body are anything that encoding/json takes. Identifiers of package
 // matrix are parsed wherever they stand, and answered with M_INVALID_PARAM where they are malformed.

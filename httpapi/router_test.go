@@ -96,7 +96,7 @@ type anyRequest struct {
 	Reason  string              `json:"reason"`
 	Names   map[string]string   `json:"names"`
 	Nested  *struct{ A string } `json:"nested"`
-	Must    string              `json:"must,required"`
+	Must    string              `json:"must" required:"true"`
 	Custom  json.RawMessage     `json:"custom"`
 	Content string              `header:"Content-Type"`
 }
