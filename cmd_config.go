@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -45,9 +46,6 @@ func sampleConfigCommand() *cobra.Command {
 	}
 }
 
-// version is set by the linker for a release; otherwise the commit that was built is told.
-var version string
-
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
@@ -60,15 +58,17 @@ func versionCommand() *cobra.Command {
 	}
 }
 
+// versionText is the tag of a release, and otherwise the commit that was built.
 func versionText() string {
-	if version != "" {
-		return version
-	}
 	build, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
 	}
-	text := "development"
+	text := build.Main.Version
+	if strings.HasPrefix(text, "v") && !strings.Contains(text, "-0.") {
+		return text
+	}
+	text = "development"
 	for _, s := range build.Settings {
 		if s.Key == "vcs.revision" {
 			text += " " + s.Value[:min(12, len(s.Value))]
