@@ -1,0 +1,55 @@
+package account
+
+import (
+	"encoding/json"
+
+	"astrocyte/matrix"
+	"astrocyte/store"
+)
+
+func scanDatum(r store.Row) (d AccountDatum, err error) {
+	var room string
+	var content []byte
+	err = r.Scan(&room, &d.Type, &content, &d.Pos)
+	d.Room, d.Content = matrix.RoomID(room), content
+	return d, err
+}
+
+// AccountDataSince reads the account data that a user changed after the position since, up to upto,
+// in the order of the changes. From 0 on it is all there is.
+func AccountDataSince(tx *store.Tx, user matrix.UserID, since, upto int64) ([]AccountDatum, error) {
+	return store.Select(tx, scanDatum, `SELECT room_id, type, content, pos FROM account_data
+		WHERE ushard = $1 AND user_id = $2 AND pos > $3 AND pos <= $4 ORDER BY pos`,
+		user.Shard(), string(user), since, upto)
+}
+
+// ReadAccountData reads a piece of account data.
+func ReadAccountData(tx *store.Tx, user matrix.UserID, room matrix.RoomID, tp string) (json.RawMessage, bool, error) {
+	return store.One(tx, scanContent, `SELECT content FROM account_data
+		WHERE ushard = $1 AND user_id = $2 AND room_id = $3 AND type = $4`, user.Shard(), string(user), string(room), tp)
+}
+
+func scanContent(r store.Row) (json.RawMessage, error) {
+	var b []byte
+	err := r.Scan(&b)
+	return b, err
+}
+
+func scanCount(r store.Row) (n int64, err error) {
+	err = r.Scan(&n)
+	return n, err
+}
+
+func countData(tx *store.Tx, user matrix.UserID) (int64, error) {
+	n, _, err := store.One(tx, scanCount, `SELECT count(*) FROM account_data WHERE ushard = $1 AND user_id = $2`,
+		user.Shard(), string(user))
+	return n, err
+}
+
+func writeDatum(tx *store.Tx, user matrix.UserID, d AccountDatum) error {
+	_, err := tx.Exec(`INSERT INTO account_data (ushard, user_id, room_id, type, content, pos) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (ushard, user_id, room_id, type) DO UPDATE SET content = excluded.content, pos = excluded.pos
+		WHERE account_data.pos < excluded.pos`,
+		user.Shard(), string(user), string(d.Room), d.Type, []byte(d.Content), d.Pos)
+	return err
+}

@@ -1,0 +1,163 @@
+package account
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"astrocyte/matrix"
+	"astrocyte/store"
+)
+
+// Kind is what an account is for.
+type Kind int64
+
+// The kinds of accounts.
+const (
+	Person Kind = iota
+	Guest
+	Bridged // made by an application service
+)
+
+// User is an account.
+type User struct {
+	ID          matrix.UserID
+	Kind        Kind
+	Admin       bool
+	Locked      bool
+	Suspended   bool
+	Erased      bool
+	Created     int64 // milliseconds
+	Deactivated int64 // milliseconds, 0 for accounts in use
+	AppService  string
+	hash        string
+}
+
+// HasPassword says whether the user can log in by a password.
+func (u User) HasPassword() bool { return u.hash != "" }
+
+// User finds an account of this server.
+func (a *Accounts) User(ctx context.Context, user matrix.UserID) (u User, found bool, err error) {
+	err = a.db.View(ctx, func(tx *store.Tx) (err error) {
+		u, found, err = readUser(tx, user)
+		return err
+	})
+	return u, found, err
+}
+
+// Exists says whether a user of this server exists and is not deactivated.
+func (a *Accounts) Exists(tx *store.Tx, user matrix.UserID) (bool, error) {
+	u, found, err := readUser(tx, user)
+	return found && u.Deactivated == 0, err
+}
+
+// ListUsers reads accounts in the order of their ids, from the one that follows after.
+func (a *Accounts) ListUsers(ctx context.Context, after matrix.UserID, limit int) (users []User, err error) {
+	err = a.db.View(ctx, func(tx *store.Tx) (err error) {
+		users, err = readUsers(tx, after, limit)
+		return err
+	})
+	return users, err
+}
+
+// SetPassword sets a user's password without asking for the old one, and ends all sessions but keep,
+// or none where logoutOthers is not set.
+func (a *Accounts) SetPassword(ctx context.Context, user matrix.UserID, password string, logoutOthers bool, keep matrix.DeviceID) error {
+	hash, err := a.hasher.hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	return a.db.Update(ctx, func(tx *store.Tx) error {
+		if err := a.mustBeActive(tx, user); err != nil {
+			return err
+		}
+		if err := writePassword(tx, user, hash); err != nil {
+			return err
+		}
+		if !logoutOthers {
+			return nil
+		}
+		return a.removeAllDevices(tx, user, keep)
+	})
+}
+
+// CheckPassword says whether a new password would be accepted.
+func (a *Accounts) CheckPassword(password string) error { return a.hasher.check(password) }
+
+func (a *Accounts) mustBeActive(tx *store.Tx, user matrix.UserID) error {
+	u, found, err := lockUser(tx, user)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return matrix.NotFound("there is no user %s", user)
+	case u.Deactivated != 0:
+		return matrix.E(matrix.CodeUserDeactivated, "%s is deactivated", user)
+	}
+	return nil
+}
+
+// Deactivate ends an account for good: no log-in, no sessions, no profile. With erase its account data
+// goes as well, and its events are shown redacted to those who come later.
+func (a *Accounts) Deactivate(ctx context.Context, user matrix.UserID, erase bool) error {
+	return a.db.Update(ctx, func(tx *store.Tx) error {
+		u, found, err := lockUser(tx, user)
+		switch {
+		case err != nil:
+			return err
+		case !found:
+			return matrix.NotFound("there is no user %s", user)
+		}
+		if err := a.removeAllDevices(tx, user, ""); err != nil {
+			return err
+		}
+		if err := writeDeactivated(tx, user, a.millis(), erase || u.Erased); err != nil {
+			return err
+		}
+		for _, follow := range a.hooks.Deactivated {
+			if err := follow(tx, user, erase); err != nil {
+				return fmt.Errorf("deactivate %s: %w", user, err)
+			}
+		}
+		return nil
+	})
+}
+
+// Flag is something an administrator sets on an account.
+type Flag string
+
+// The flags of accounts.
+const (
+	Admin     Flag = "admin"
+	Locked    Flag = "locked"
+	Suspended Flag = "suspended"
+)
+
+// SetFlag sets or clears a flag of an account; its sessions know at once.
+func (a *Accounts) SetFlag(ctx context.Context, user matrix.UserID, flag Flag, on bool) error {
+	return a.db.Update(ctx, func(tx *store.Tx) error {
+		found, err := writeFlag(tx, user, flag, on)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return matrix.NotFound("there is no user %s", user)
+		}
+		a.announceTokens(tx, user)
+		return nil
+	})
+}
+
+// identified turns what a user calls themselves at log-in, a full id or a localpart, into an id of this
+// server; false where it cannot be one. Capitals are folded only where the id with them is not there,
+// which the caller finds out.
+func (a *Accounts) identified(name string) (matrix.UserID, bool) {
+	if !strings.HasPrefix(name, "@") {
+		name = "@" + name + ":" + string(a.server)
+	}
+	user, err := matrix.ParseUserID(name)
+	if err != nil || user.Server() != a.server {
+		return "", false
+	}
+	return user, true
+}

@@ -1,0 +1,64 @@
+// Package clientapi is the clients' door: the client-server API except /sync. Each group of endpoints
+// stands in a file of its own: routes, request types, response types and handlers. A handler translates
+// between HTTP and the parts below; it decides nothing that they could decide.
+//
+// Invariants:
+//   - no SQL, no store, no bus: what is stored is stored by the parts;
+//   - a handler answers by its typed response, or by an error: a *matrix.Error is the caller's fault;
+//   - who may do what is checked before anything is changed.
+package clientapi
+
+import (
+	"astrocyte/account"
+	"astrocyte/httpapi"
+	"astrocyte/matrix"
+)
+
+// Parts are what the endpoints are served from.
+type Parts struct {
+	Server    matrix.ServerName
+	PublicURL string // where clients reach this server; empty: not told
+	Accounts  *account.Accounts
+}
+
+// API is the client-server API.
+type API struct {
+	server    matrix.ServerName
+	publicURL string
+	accounts  *account.Accounts
+}
+
+// New makes the API from the parts that serve it.
+func New(p Parts) *API {
+	return &API{server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts}
+}
+
+// Routes registers all endpoints.
+func (a *API) Routes(r *httpapi.Router) {
+	a.capabilityRoutes(r)
+	a.loginRoutes(r)
+	a.registerRoutes(r)
+	a.passwordRoutes(r)
+	a.deviceRoutes(r)
+	a.profileRoutes(r)
+	a.accountDataRoutes(r)
+	a.filterRoutes(r)
+	a.adminRegisterRoutes(r)
+}
+
+// v3 registers an endpoint of /_matrix/client/v3, which has the same form in the older r0.
+func v3(r *httpapi.Router, method, path string, h httpapi.Handler, opts ...httpapi.Option) {
+	r.Handle(method, "/_matrix/client/v3"+path, h, opts...)
+	r.Handle(method, "/_matrix/client/r0"+path, h, opts...)
+}
+
+// own refuses what a user asks for another.
+func own(c *httpapi.Caller, user matrix.UserID) error {
+	if c.User != user {
+		return matrix.Forbidden("this belongs to another user")
+	}
+	return nil
+}
+
+// none is a request without parameters.
+type none struct{}

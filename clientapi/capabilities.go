@@ -1,0 +1,104 @@
+package clientapi
+
+import (
+	"context"
+
+	"astrocyte/httpapi"
+	"astrocyte/matrix"
+	"astrocyte/roomserver/rules"
+)
+
+func (a *API) capabilityRoutes(r *httpapi.Router) {
+	r.Handle("GET", "/_matrix/client/versions", httpapi.Maybe(a.versions), httpapi.GuestsToo(), httpapi.NoLog())
+	r.Handle("GET", "/.well-known/matrix/client", httpapi.Open(a.wellKnown))
+	v3(r, "GET", "/capabilities", httpapi.Authed(a.capabilities), httpapi.GuestsToo())
+}
+
+// specVersions are the versions of the specification whose endpoints are served. Clients look for old
+// ones, so they stay.
+var specVersions = []string{
+	"r0.6.0", "r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10",
+	"v1.11", "v1.12", "v1.13", "v1.14", "v1.15", "v1.16", "v1.17", "v1.18", "v1.19",
+}
+
+// unstableFeatures are the proposals that are served by their unstable names. A line belongs here only
+// when its endpoints are.
+var unstableFeatures = map[string]bool{
+	"uk.tcpip.msc4133":        true, // extended profiles
+	"uk.tcpip.msc4133.stable": true,
+}
+
+type versionsResponse struct {
+	Versions         []string        `json:"versions"`
+	UnstableFeatures map[string]bool `json:"unstable_features"`
+}
+
+// versions tells what of the specification is served.
+//
+// Spec: GET /_matrix/client/versions
+func (a *API) versions(context.Context, *httpapi.Caller, *none) (*versionsResponse, error) {
+	return &versionsResponse{Versions: specVersions, UnstableFeatures: unstableFeatures}, nil
+}
+
+type wellKnownResponse struct {
+	HomeServer baseURL `json:"m.homeserver"`
+}
+
+type baseURL struct {
+	BaseURL string `json:"base_url"`
+}
+
+// wellKnown tells clients where the server is.
+//
+// Spec: GET /.well-known/matrix/client
+func (a *API) wellKnown(context.Context, *httpapi.Caller, *none) (*wellKnownResponse, error) {
+	if a.publicURL == "" {
+		return nil, matrix.NotFound("this server does not tell where clients reach it")
+	}
+	return &wellKnownResponse{HomeServer: baseURL{a.publicURL}}, nil
+}
+
+type capabilitiesResponse struct {
+	Capabilities capabilities `json:"capabilities"`
+}
+
+type capabilities struct {
+	ChangePassword enabled      `json:"m.change_password"`
+	RoomVersions   roomVersions `json:"m.room_versions"`
+	ProfileFields  enabled      `json:"m.profile_fields"`
+	SetDisplayName enabled      `json:"m.set_displayname"`
+	SetAvatarURL   enabled      `json:"m.set_avatar_url"`
+	ThreepidChange enabled      `json:"m.3pid_changes"`
+	LoginToken     enabled      `json:"m.get_login_token"`
+	ForcedForget   enabled      `json:"m.forget_forced_upon_leave"`
+}
+
+type enabled struct {
+	Enabled bool `json:"enabled"`
+}
+
+type roomVersions struct {
+	Default   matrix.RoomVersion            `json:"default"`
+	Available map[matrix.RoomVersion]string `json:"available"`
+}
+
+// capabilities tells what the caller can do.
+//
+// Spec: GET /_matrix/client/v3/capabilities
+func (a *API) capabilities(ctx context.Context, c *httpapi.Caller, _ *none) (*capabilitiesResponse, error) {
+	u, _, err := a.accounts.User(ctx, c.User)
+	if err != nil {
+		return nil, err
+	}
+	versions := roomVersions{Default: rules.Default, Available: map[matrix.RoomVersion]string{}}
+	for _, v := range rules.Versions() {
+		versions.Available[v.ID] = "stable"
+	}
+	return &capabilitiesResponse{capabilities{
+		ChangePassword: enabled{u.HasPassword()},
+		RoomVersions:   versions,
+		ProfileFields:  enabled{!u.Suspended},
+		SetDisplayName: enabled{!u.Suspended},
+		SetAvatarURL:   enabled{!u.Suspended},
+	}}, nil
+}
