@@ -1,6 +1,7 @@
 package canonicaljson
 
 import (
+	"bytes"
 	"encoding/binary"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -172,6 +173,9 @@ func AppendText[T ~string](dst []byte, s T) []byte {
 
 // unescape appends what canonical string bytes, without their quotes, stand for.
 func unescape(dst, text []byte) []byte {
+	if bytes.IndexByte(text, '\\') < 0 {
+		return append(dst, text...)
+	}
 	for i := 0; i < len(text); i++ {
 		c := text[i]
 		if c != '\\' || i+1 >= len(text) {
@@ -199,4 +203,13 @@ func unescape(dst, text []byte) []byte {
 		}
 	}
 	return dst
+}
+
+// AppendUnquoted appends what a canonical JSON string stands for; nothing where the value is of another
+// kind.
+func AppendUnquoted(dst, value []byte) []byte {
+	if len(value) < 2 || value[0] != '"' {
+		return dst
+	}
+	return unescape(dst, value[1:len(value)-1])
 }

@@ -1,8 +1,6 @@
 package rules
 
 import (
-	"strconv"
-
 	"astrocyte/matrix"
 	"astrocyte/matrix/canonicaljson"
 )
@@ -13,10 +11,15 @@ type span struct{ start, end uint32 }
 func (s span) ok() bool             { return s.end != 0 }
 func (s span) of(raw []byte) []byte { return raw[s.start:s.end:s.end] }
 
+// member is where the member begins of which this is the value: canonical JSON has nothing between.
+func (s span) member(name string) int { return int(s.start) - len(name) - 3 }
+
 // index is where the known members of an event stand. A key that is none of them to the byte is unknown.
 type index struct {
 	auth, content, depth, eventID, hashes, ts, prev, redacts, room, sender, signatures, stateKey, typ span
-	unsigned                                                                                          span
+	membership, origin, prevState, unsigned                                                           span
+
+	old bool // it has members that the content hash leaves out besides: age_ts, outlier, destinations
 }
 
 // field is the place for a key, nil for an unknown one.
@@ -50,6 +53,14 @@ func (x *index) field(key []byte) *span {
 		return &x.typ
 	case "unsigned":
 		return &x.unsigned
+	case "membership":
+		return &x.membership
+	case "origin":
+		return &x.origin
+	case "prev_state":
+		return &x.prevState
+	case "age_ts", "outlier", "destinations":
+		x.old = true
 	}
 	return nil
 }
@@ -66,67 +77,116 @@ func (x *index) scan(raw []byte) error {
 	return w.Err()
 }
 
-// fill reads the scalars and ids of the event from its index. Members of another kind than they should
-// be are left empty: the strict reader has refused them before.
+// fill reads the scalars and ids of the event from its index. An empty id is computed, or read where the
+// version has it inside. A member of another kind than it should be is left empty.
 func (e *Event) fill(id matrix.EventID) {
+	var textRoom [1024]byte
+	var endRoom [40]int32
+	p := parts{text: textRoom[:0], ends: endRoom[:0]}
 	x, raw := &e.at, e.raw
-	e.id = id
-	if e.version.EventIDInside && id == "" {
-		e.id = text[matrix.EventID](x.eventID, raw)
+	p.add(x.sender.of(raw))
+	p.add(x.typ.of(raw))
+	p.add(x.stateKey.of(raw))
+	p.add(e.redactsValue())
+	p.add(x.room.of(raw))
+	p.add(x.eventID.of(raw))
+	p.addReferences(e.version, x.prev.of(raw))
+	prev := len(p.ends)
+	p.addReferences(e.version, x.auth.of(raw))
+
+	p.all = string(p.text)
+	e.sender, e.typ, e.key = matrix.UserID(p.cut(0)), p.cut(1), p.cut(2)
+	e.redacts, e.room = matrix.EventID(p.cut(3)), matrix.RoomID(p.cut(4))
+	ids := make([]matrix.EventID, len(p.ends)-scalars)
+	for i := range ids {
+		ids[i] = matrix.EventID(p.cut(scalars + i))
 	}
-	e.room = text[matrix.RoomID](x.room, raw)
-	e.sender = text[matrix.UserID](x.sender, raw)
-	e.typ = text[string](x.typ, raw)
-	e.key = text[string](x.stateKey, raw)
-	e.redacts = text[matrix.EventID](x.redacts, raw)
-	if e.version.RedactsInContent {
-		e.redacts = ""
-		if e.typ == "m.room.redaction" && x.content.ok() {
-			if v, ok := canonicaljson.Field(x.content.of(raw), "redacts"); ok {
-				s, _ := canonicaljson.Text(v)
-				e.redacts = matrix.EventID(s)
-			}
-		}
+	e.prev, e.auth = ids[:prev-scalars:prev-scalars], ids[prev-scalars:]
+	e.depth, _ = integer(x.depth.of(raw))
+	e.ts, _ = integer(x.ts.of(raw))
+	switch {
+	case id != "":
+		e.id = id
+	case e.version.EventIDInside:
+		e.id = matrix.EventID(p.cut(5))
+	default:
+		e.id = hashID(e.version, e.ReferenceHash())
 	}
-	e.depth = number(x.depth, raw)
-	e.ts = number(x.ts, raw)
-	e.prev = e.references(x.prev)
-	e.auth = e.references(x.auth)
+	if e.version.RoomIDIsHash && e.isCreate() {
+		e.room = matrix.RoomID("!" + e.id[1:])
+	}
 }
 
-func text[T ~string](s span, raw []byte) T {
-	if !s.ok() {
-		return ""
-	}
-	t, _ := canonicaljson.Text(s.of(raw))
-	return T(t)
+// scalars is how many texts fill reads before the references.
+const scalars = 6
+
+// parts gathers the texts of an event into one string.
+type parts struct {
+	text []byte
+	ends []int32
+	all  string
 }
 
-func number(s span, raw []byte) int64 {
-	if !s.ok() {
-		return 0
-	}
-	n, _ := strconv.ParseInt(string(s.of(raw)), 10, 64)
-	return n
+func (p *parts) add(value []byte) {
+	p.text = canonicaljson.AppendUnquoted(p.text, value)
+	p.ends = append(p.ends, int32(len(p.text)))
 }
 
-func (e *Event) references(s span) []matrix.EventID {
-	if !s.ok() {
-		return nil
+func (p *parts) cut(i int) string {
+	from := int32(0)
+	if i > 0 {
+		from = p.ends[i-1]
 	}
-	var ids []matrix.EventID
-	w := canonicaljson.WalkArray(s.of(e.raw))
+	return p.all[from:p.ends[i]]
+}
+
+func (p *parts) addReferences(v *Version, list []byte) {
+	if len(list) == 0 {
+		return
+	}
+	w := canonicaljson.WalkArray(list)
 	for w.Next() {
-		v := w.Value()
-		if e.version.EventIDInside {
-			pair := canonicaljson.WalkArray(v)
+		id := w.Value()
+		if v.EventIDInside {
+			pair := canonicaljson.WalkArray(id)
 			if !pair.Next() {
 				continue
 			}
-			v = pair.Value()
+			id = pair.Value()
 		}
-		t, _ := canonicaljson.Text(v)
-		ids = append(ids, matrix.EventID(t))
+		p.add(id)
 	}
-	return ids
+}
+
+// redactsValue is the value that names what a redaction is about, nil in other events.
+func (e *Event) redactsValue() []byte {
+	if string(e.at.typ.of(e.raw)) != `"m.room.redaction"` {
+		return nil
+	}
+	if !e.version.RedactsInContent {
+		return e.at.redacts.of(e.raw)
+	}
+	value, _ := canonicaljson.Field(e.at.content.of(e.raw), "redacts")
+	return value
+}
+
+// integer reads the integer that the value is.
+func integer(value []byte) (n int64, ok bool) {
+	digits := value
+	if len(digits) > 0 && digits[0] == '-' {
+		digits = digits[1:]
+	}
+	if len(digits) == 0 || len(digits) > 18 {
+		return 0, false
+	}
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	if len(digits) < len(value) {
+		n = -n
+	}
+	return n, true
 }
