@@ -20,7 +20,7 @@ import (
 // packages of lower floors only.
 var floors = [][]string{
 	{""}, // main
-	{"testkit"},
+	{"testkit", "testkit/story"},
 	{"homeserver"},
 	{"clientapi", "federation", "syncapi"},
 	{"federation/remote", "federation/sender", "appservice"},

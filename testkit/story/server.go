@@ -1,0 +1,149 @@
+package story
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"astrocyte/config"
+	"astrocyte/homeserver"
+)
+
+// Server is a whole server that runs within the test and is reached over real HTTP. What it logs is shown
+// where the test fails, and an error in its log fails the test: every such error is a fault of the server.
+type Server struct {
+	// URL is where the server is.
+	URL string
+
+	t      testing.TB
+	config *config.Config
+	log    *slog.Logger
+	client *http.Client
+
+	stop    context.CancelFunc
+	stopped chan error
+	users   int
+}
+
+// Option changes how a server is started.
+type Option func(*config.Config)
+
+// Start starts a server on a database, and stops it when the test ends. Registration is open, nothing is
+// limited, and passwords are hashed cheaply.
+func Start(t testing.TB, dsn string, options ...Option) *Server {
+	t.Helper()
+	c := config.Default()
+	c.ServerName = "localhost"
+	c.DataDir = t.TempDir()
+	c.Database = dsn
+	c.Listeners = []config.Listener{{Address: "127.0.0.1:0"}}
+	c.Registration.Enabled = true
+	c.RateLimits.Enabled = false
+	c.Passwords.Hash, c.Passwords.BcryptCost = "bcrypt", 4
+	for _, o := range options {
+		o(c)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 64
+	s := &Server{t: t, config: c, client: &http.Client{Transport: transport, Timeout: time.Minute}}
+	s.log = slog.New(&strictLog{t: t, Handler: slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})})
+	s.start()
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		s.Stop()
+	})
+	return s
+}
+
+func (s *Server) start() {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	hs, err := homeserver.New(ctx, homeserver.Options{Config: s.config, Log: s.log})
+	if err != nil {
+		cancel()
+		s.t.Fatalf("start a server: %v", err)
+	}
+	s.URL = hs.URLs()[0]
+	s.config.Listeners[0].Address = strings.TrimPrefix(s.URL, "http://")
+	s.stop, s.stopped = cancel, make(chan error, 1)
+	go func() { s.stopped <- hs.Run(ctx) }()
+}
+
+// Stop stops the server in order, as SIGTERM would.
+func (s *Server) Stop() {
+	s.t.Helper()
+	if s.stop == nil {
+		return
+	}
+	s.stop()
+	s.stop = nil
+	select {
+	case err := <-s.stopped:
+		if err != nil {
+			s.t.Errorf("the server ended with: %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		s.t.Errorf("the server did not stop within 30 seconds")
+	}
+}
+
+// Restart stops the server and starts it again, at the same address, on the same database.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.Stop()
+	s.client.CloseIdleConnections()
+	s.start()
+}
+
+// Nobody is somebody without an account.
+func (s *Server) Nobody() *User { return &User{t: s.t, server: s, rooms: map[string]*room{}} }
+
+// User registers an account and logs it in.
+func (s *Server) User(name string) *User {
+	s.t.Helper()
+	s.users++
+	u := s.Nobody()
+	u.Name = name
+	u.Password = fmt.Sprintf("correct horse %d %s", s.users, name)
+	u.logsInBy(u.Does("POST", "/register", map[string]any{
+		"username": name, "password": u.Password, "auth": map[string]any{"type": "m.login.dummy"},
+	}))
+	return u
+}
+
+// strictLog fails the test upon an error in the server's log.
+type strictLog struct {
+	slog.Handler
+	t testing.TB
+}
+
+func (l *strictLog) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelError {
+		l.t.Errorf("the server logged an error: %s", recordText(r))
+	}
+	return l.Handler.Handle(ctx, r)
+}
+
+// WithAttrs keeps the strictness.
+func (l *strictLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &strictLog{Handler: l.Handler.WithAttrs(attrs), t: l.t}
+}
+
+// WithGroup keeps the strictness.
+func (l *strictLog) WithGroup(name string) slog.Handler {
+	return &strictLog{Handler: l.Handler.WithGroup(name), t: l.t}
+}
+
+func recordText(r slog.Record) string {
+	var b strings.Builder
+	b.WriteString(r.Message)
+	r.Attrs(func(a slog.Attr) bool {
+		fmt.Fprintf(&b, " %s=%v", a.Key, a.Value)
+		return true
+	})
+	return b.String()
+}
