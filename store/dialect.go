@@ -8,9 +8,11 @@ import (
 // dialect is what the macros of the one SQL mean on an engine.
 type dialect struct {
 	macros     map[string]string
+	columns    map[string]string // macros that mean something else where tables are made
 	in         map[string]string // by element type; $ stands for the placeholder
+	nids       string            // the rows (nid & 255, nid) of a list; $ stands for the placeholder
 	positional bool              // placeholders become ?, arguments are reordered
-	// finish completes the text of one statement of a migration.
+	// finish completes the text of one statement of a migration. May be nil.
 	finish func(statement string) string
 }
 
@@ -58,8 +60,11 @@ func (d *dialect) expand(b *strings.Builder, macro string, order []int) ([]int, 
 		return order, nil
 	}
 	words := strings.Fields(macro)
-	if len(words) == 3 && words[0] == "IN" {
-		form, ok := d.in[words[2]]
+	if len(words) == 3 && words[0] == "IN" || len(words) == 2 && words[0] == "NIDS" {
+		form, ok := d.nids, true
+		if len(words) == 3 {
+			form, ok = d.in[words[2]]
+		}
 		n, end := placeholder(words[1], 0)
 		if ok && n > 0 && end == len(words[1]) {
 			before, after, _ := strings.Cut(form, "$")
@@ -92,11 +97,19 @@ func (d *dialect) statements(text string) ([]string, error) {
 		if s == "" {
 			return nil
 		}
+		if strings.HasPrefix(s, "CREATE TABLE") || strings.HasPrefix(s, "ALTER TABLE") {
+			for macro, text := range d.columns {
+				s = strings.ReplaceAll(s, "{"+macro+"}", text)
+			}
+		}
 		s, _, err := d.rewrite(s)
 		if err != nil {
 			return err
 		}
-		out = append(out, d.finish(strings.TrimSpace(s)))
+		if s = strings.TrimSpace(s); d.finish != nil {
+			s = d.finish(s)
+		}
+		out = append(out, s)
 		return nil
 	}
 	for i := 0; i < len(text); {

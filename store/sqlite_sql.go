@@ -38,6 +38,7 @@ var sqliteDialect = dialect{
 		"FOR UPDATE": "", "SKIP LOCKED": "", "CLUSTERED": "WITHOUT ROWID",
 		"NOW": "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
 	},
+	nids: "(SELECT value & 255, value FROM json_each($))",
 	in: map[string]string{
 		"INT8":  "IN (SELECT value FROM json_each($))",
 		"TEXT":  "IN (SELECT value FROM json_each($))",
