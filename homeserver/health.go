@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"astrocyte/httpapi"
+	"astrocyte/store"
 )
 
 // healthRoutes are for load balancers and supervisors.
@@ -28,6 +29,10 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request, _ *httpapi.Call
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request, _ *httpapi.Caller) error {
 	if !s.ready.Load() {
 		return writePlain(w, http.StatusServiceUnavailable, "stopping")
+	}
+	if err := s.db.View(r.Context(), func(*store.Tx) error { return nil }); err != nil {
+		s.log.Warn("not ready: the database does not answer", "error", err)
+		return writePlain(w, http.StatusServiceUnavailable, "no database")
 	}
 	return writePlain(w, http.StatusOK, "ok")
 }

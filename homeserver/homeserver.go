@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"sync/atomic"
 	"time"
 
+	"astrocyte/account"
 	"astrocyte/config"
 	"astrocyte/httpapi"
+	"astrocyte/store"
 )
 
 // Options are what a Server is made from.
@@ -29,14 +32,17 @@ type Options struct {
 
 // Server is a whole server: one node.
 type Server struct {
-	o       Options
-	log     *slog.Logger
-	key     SigningKey
-	router  *httpapi.Router
-	limiter *httpapi.Limiter
+	o        Options
+	log      *slog.Logger
+	key      SigningKey
+	db       *store.DB
+	accounts *account.Accounts
+	router   *httpapi.Router
+	limiter  *httpapi.Limiter
 
 	listeners []*listener
-	metrics   *listener // nil where metrics are off
+	metrics   *listener    // nil where metrics are off
+	control   net.Listener // nil where there is no control socket
 	ready     atomic.Bool
 	parts     []part // from the ground up
 }
@@ -52,25 +58,26 @@ func New(ctx context.Context, o Options) (*Server, error) {
 }
 
 func (s *Server) make(ctx context.Context) error {
-	c := s.o.Config
-	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+	dir := s.o.Config.DataDir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
 	var err error
-	if s.key, err = LoadKey(c.DataDir); err != nil {
+	if s.key, err = LoadKey(dir); err != nil {
 		return err
 	}
-	s.limiter = httpapi.NewLimiter(limitsOf(c.RateLimits), s.o.Now)
-	s.router = httpapi.New(httpapi.Options{
-		Log:            s.log.With("part", "http"),
-		Limiter:        s.limiter,
-		TrustedProxies: prefixesOf(c.TrustedProxies),
-		NoQueryToken:   !c.Clients.QueryAccessToken,
-		BodyLimit:      int64(c.Clients.MaxBody),
-	})
-	s.healthRoutes(s.router)
+	if err := s.makeParts(ctx); err != nil {
+		return err
+	}
 	return s.open()
 }
+
+// runs adds a part that runs.
+func (s *Server) runs(name string, run func(context.Context) error) {
+	s.parts = append(s.parts, part{name, run})
+}
+
+func (s *Server) logOf(part string) *slog.Logger { return s.log.With("part", part) }
 
 // open opens the addresses.
 func (s *Server) open() error {
@@ -88,15 +95,25 @@ func (s *Server) open() error {
 		}
 		s.metrics = l
 	}
+	var err error
+	if s.control, err = listenControl(s.o.Config.DataDir); err != nil {
+		s.log.Warn("there is no control socket: commands such as user create need the server stopped", "error", err)
+	}
 	return nil
 }
 
 // Run runs the server until ctx ends, and stops it in order: it answers that it is not ready, lets the
 // running requests end, and stops the parts.
 func (s *Server) Run(ctx context.Context) error {
-	s.parts = append(s.parts, part{"reload", s.reloads}, part{"http", s.serve})
+	s.runs("reload", s.reloads)
+	if s.control != nil {
+		s.runs("control", s.serveControl)
+	}
 	if s.metrics != nil {
-		s.parts = append(s.parts, part{"metrics", s.serveMetrics})
+		s.runs("metrics", s.serveMetrics)
+	}
+	if len(s.listeners) > 0 {
+		s.runs("http", s.serve)
 	}
 	err := runParts(ctx, s.parts)
 	return errors.Join(err, s.Close())
@@ -123,6 +140,12 @@ func (s *Server) Close() error {
 	if s.metrics != nil {
 		_ = s.metrics.Close()
 	}
+	if s.control != nil {
+		_ = s.control.Close()
+	}
+	if s.db != nil {
+		return s.db.Close()
+	}
 	return nil
 }
 
@@ -137,3 +160,6 @@ func (s *Server) URLs() []string {
 
 // Handler is what the listeners serve.
 func (s *Server) Handler() http.Handler { return s.router }
+
+// Control is what the control socket serves.
+func (s *Server) Control() http.Handler { return s.controlRouter() }

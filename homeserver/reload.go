@@ -34,6 +34,7 @@ func (s *Server) Reload(c *config.Config) error {
 		s.o.Level.Set(levelOf(c.Log))
 	}
 	s.limiter.Set(limitsOf(c.RateLimits))
+	s.accounts.SetRegistration(c.Registration)
 	var err error
 	for _, l := range s.listeners {
 		err = errors.Join(err, l.readCertificate())
