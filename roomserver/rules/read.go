@@ -209,7 +209,7 @@ func (e *Event) checkWords() error {
 			return beyond("%s has more than %d bytes", w.name, maxText)
 		}
 	}
-	if _, err := matrix.ParseUserID(string(e.sender)); err != nil {
+	if !userID(e.sender) {
 		return badFormat("sender is not a user ID")
 	}
 	if err := e.checkEventID(); err != nil {
@@ -229,7 +229,21 @@ func (e *Event) checkEventID() error {
 	if _, err := matrix.ParseEventID(string(e.id)); err != nil || e.id.Server() == "" {
 		return badFormat("event_id is not an event ID")
 	}
+	if _, ok := canonicaljson.Field(e.at.signatures.of(e.raw), string(e.id.Server())); !ok {
+		return beyond("the server of the event_id has not signed")
+	}
 	return nil
+}
+
+// userID takes what ParseUserID takes, and besides an empty localpart: there are users with none in old
+// rooms, and their events are accepted everywhere.
+func userID(u matrix.UserID) bool {
+	local, server, found := strings.Cut(string(u), ":")
+	if !found || !strings.HasPrefix(local, "@") || strings.IndexByte(local, 0) >= 0 {
+		return false
+	}
+	_, err := matrix.ParseServerName(server)
+	return err == nil
 }
 
 func (e *Event) checkRoom() error {

@@ -62,8 +62,8 @@ func (e *Event) KeyIDs(server matrix.ServerName) []matrix.KeyID {
 }
 
 // RequiredSigners is the servers without whose signature the event is not taken: the sender's, but for
-// an invite that came of a third-party invite; with ids of versions 1 and 2 that of the id; and for a
-// join that another server has authorised, that one.
+// an invite that came of a third-party invite; with ids of versions 1 and 2 that of the id, where it is
+// another; and for a join that another server has authorised, that one.
 //
 // Spec: SS "Validating hashes and signatures on received events".
 func (e *Event) RequiredSigners() []matrix.ServerName {
@@ -80,8 +80,8 @@ func (e *Event) RequiredSigners() []matrix.ServerName {
 	if membership != matrix.Invite || !thirdParty {
 		add(e.sender.Server())
 	}
-	if e.version.EventIDInside {
-		add(e.id.Server())
+	if of := e.id.Server(); e.version.EventIDInside && of != e.sender.Server() {
+		add(of)
 	}
 	if e.version.SignedByAuthoriser && membership == matrix.Join && authoriser != "" {
 		add(authoriser.Server())

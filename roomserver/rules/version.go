@@ -36,24 +36,23 @@ type Version struct {
 	KeepsAliases       bool // 1–5: the aliases of m.room.aliases are kept
 	KeepsAllow         bool // 8+: the allow of m.room.join_rules is kept
 	KeepsAuthorisedVia bool // 9+: the join_authorised_via_users_server of m.room.member is kept
-	KeepsWholeCreate   bool // 11+: the whole content of m.room.create is kept, and so on (MSC2176, MSC3821)
+	KeepsWholeCreate   bool // 11+: the whole content of m.room.create is kept, invite of m.room.power_levels, and third_party_invite.signed
 
 	// Authorization and resolution.
 
-	Resolution          Algorithm
-	KeyValidity         bool // 5+: a signature counts only where its key was valid at the event's time
-	AliasesByServer     bool // 1–5: m.room.aliases is allowed by the server in its state key
-	RedactsByServer     bool // 1–2: a redaction may be allowed by the server in the event id
-	NotificationLevels  bool // 6+: changes of the notifications levels are checked
-	Knocking            bool // 7+
-	RestrictedJoins     bool // 8+
-	KnockRestricted     bool // 10+
-	IntegerLevels       bool // 10+: power levels are integers, never strings
-	CreatorInContent    bool // 1–10: the creator is named by the content of the create event
-	PrivilegedCreators  bool // 12+: creators stand above all power levels, additional_creators are checked
-	CreateInAuthEvents  bool // 1–11: events name the create event among their auth events
-	SignedByAuthoriser  bool // 8+: a restricted join is signed by the authorising server too
-	ThirdPartySignedKey bool // 11+: third_party_invite keeps its signed when redacted
+	Resolution         Algorithm
+	KeyValidity        bool // 5+: a signature counts only where its key was valid at the event's time
+	AliasesByServer    bool // 1–5: m.room.aliases is allowed by the server in its state key
+	RedactsByServer    bool // 1–2: a redaction may be allowed by the server in the event id
+	NotificationLevels bool // 6+: changes of the notifications levels are checked
+	Knocking           bool // 7+
+	RestrictedJoins    bool // 8+
+	KnockRestricted    bool // 10+
+	IntegerLevels      bool // 10+: power levels are integers, never strings
+	CreatorInContent   bool // 1–10: the creator is named by the content of the create event
+	PrivilegedCreators bool // 12+: creators stand above all power levels, additional_creators are checked
+	CreateInAuthEvents bool // 1–11: events name the create event among their auth events
+	SignedByAuthoriser bool // 8+: a restricted join is signed by the authorising server too
 }
 
 // table builds the versions. Each line is what the version changed.
@@ -76,7 +75,7 @@ func table() []*Version {
 		func(v *Version) { v.KnockRestricted, v.IntegerLevels = true, true },
 		func(v *Version) {
 			v.RedactsInContent, v.KeepsOldMembers, v.KeepsWholeCreate = true, false, true
-			v.CreatorInContent, v.ThirdPartySignedKey = false, true
+			v.CreatorInContent = false
 		},
 		func(v *Version) {
 			v.RoomIDIsHash, v.PrivilegedCreators, v.CreateInAuthEvents, v.Resolution = true, true, false, ResolutionV21

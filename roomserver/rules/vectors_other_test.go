@@ -1,0 +1,3 @@
+package rules_test
+
+func checkersOther() map[string]checker { return nil }
