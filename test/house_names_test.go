@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-func TestNoInitAndNoState(t *testing.T) {
+func TestHouseNoInitAndNoState(t *testing.T) {
 	t.Parallel()
 	h := readHouse(t)
 	vars := map[string]map[string]bool{} // by package: the names of its variables
@@ -159,7 +159,7 @@ func isPackageLevel(f *ast.File, id *ast.Ident) bool {
 var spoken = []string{"Error", "String", "Unwrap", "Is", "Len", "Less", "Swap", "MarshalJSON", "UnmarshalJSON", "MarshalText", "UnmarshalText",
 	"ServeHTTP", "Read", "Write", "Scan", "Value"}
 
-func TestExportedNamesAreExplained(t *testing.T) {
+func TestHouseExportedNamesAreExplained(t *testing.T) {
 	t.Parallel()
 	h := readHouse(t)
 	explained := map[string]bool{}
@@ -218,8 +218,8 @@ var adapters = []string{"httpapi.Authed", "httpapi.Open", "httpapi.Maybe", "http
 
 var specLine = regexp.MustCompile(`(?m)^(Spec|Extension): (.+)$`)
 
-// TestHandlersNameTheirEndpoint wants a line "Spec: GET /path" or "Extension: GET /path" above each handler.
-func TestHandlersNameTheirEndpoint(t *testing.T) {
+// TestHouseHandlersNameTheirEndpoint wants a line "Spec: GET /path" or "Extension: GET /path" above each handler.
+func TestHouseHandlersNameTheirEndpoint(t *testing.T) {
 	t.Parallel()
 	h := readHouse(t)
 	docs := map[string]string{} // by package and name
@@ -256,7 +256,7 @@ func TestHandlersNameTheirEndpoint(t *testing.T) {
 // unfit is what must not stand in the repository: paths of somebody's machine, and what is left to do.
 var unfit = regexp.MustCompile(`(^|[\s"'(=])/` + `(work|root|home/[a-z]+)/|\bTO` + `DO\b|\bFIX` + `ME\b|\bXX` + `X\b`)
 
-func TestTreeIsClean(t *testing.T) {
+func TestHouseTreeIsClean(t *testing.T) {
 	t.Parallel()
 	for _, name := range tree(t) {
 		switch filepath.Ext(name) {

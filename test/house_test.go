@@ -120,7 +120,7 @@ func floorOf(pkg string) int {
 	return slices.IndexFunc(floors, func(floor []string) bool { return slices.Contains(floor, pkg) })
 }
 
-func TestImportsRunDownward(t *testing.T) {
+func TestHouseImportsRunDownward(t *testing.T) {
 	t.Parallel()
 	h := readHouse(t)
 	h.code(func(f *goFile) {
@@ -155,7 +155,7 @@ var (
 	sqlWriter = regexp.MustCompile(`(?i)written by(?: package)? ([a-z/0-9]*[a-z0-9])`)
 )
 
-func TestSQLStandsInItsPlace(t *testing.T) {
+func TestHouseSQLStandsInItsPlace(t *testing.T) {
 	t.Parallel()
 	h := readHouse(t)
 	h.code(func(f *goFile) {
@@ -182,7 +182,7 @@ func eachString(f *ast.File, fn func(n ast.Node, text string)) {
 	})
 }
 
-func TestTablesHaveOneWriter(t *testing.T) {
+func TestHouseTablesHaveOneWriter(t *testing.T) {
 	t.Parallel()
 	writers := tableWriters(t)
 	h := readHouse(t)

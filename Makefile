@@ -1,0 +1,56 @@
+# make test is what a change must pass. Each stage prints how long it took.
+# Parts of it: make check (no tests), make unit, make storage, make stories, make clients.
+
+GO       ?= go
+# Nothing is taken from the cache of test results: a test that passed once may fail today.
+TESTFLAGS ?= -count=1
+CLIENTS  := test/clients/js
+
+.PHONY: all build test check fmt vet staticcheck house unit storage stories clients sample clean
+
+all: build
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/astrocyte .
+
+test:
+	@sh .ci/stages fmt vet staticcheck house unit storage stories clients
+
+check:
+	@sh .ci/stages fmt vet staticcheck house
+
+fmt:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted:"; echo "$$out"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+staticcheck:
+	$(GO) tool staticcheck ./...
+
+house:
+	$(GO) test $(TESTFLAGS) -run '^TestHouse' ./test
+
+# Packages whose tests need no database; the vectors of the room engine are among them.
+unit:
+	$(GO) test $(TESTFLAGS) $$(sh .ci/packages unit)
+
+# Packages whose tests run on SQLite and on PostgreSQL.
+storage:
+	$(GO) test $(TESTFLAGS) $$(sh .ci/packages storage)
+
+# Whole servers, and the packages that run many goroutines, with the race detector.
+stories:
+	CGO_ENABLED=1 $(GO) test $(TESTFLAGS) -race -skip '^TestHouse' $$(sh .ci/packages stories)
+
+# Programs that people use, against a server of this tree.
+clients:
+	@if ! command -v node >/dev/null; then echo "SKIPPED: there is no node on this machine"; \
+	elif [ ! -f $(CLIENTS)/package.json ]; then echo "SKIPPED: there are no clients yet"; \
+	else { [ -d $(CLIENTS)/node_modules ] || npm --prefix $(CLIENTS) ci --no-audit --no-fund; } && npm --prefix $(CLIENTS) test; fi
+
+sample:
+	$(GO) test ./config -run Sample -update
+
+clean:
+	rm -rf bin
