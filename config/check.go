@@ -24,6 +24,9 @@ func (c *Config) check(r *reader) {
 	if c.PublicURL != "" && !isBaseURL(c.PublicURL) {
 		r.fault("public_url", "%q is not an address such as https://matrix.example.org", c.PublicURL)
 	}
+	if c.CacheMemory < 8<<20 {
+		r.fault("cache_memory", "must be 8M at least")
+	}
 	c.checkListeners(r)
 	c.Registration.check(r)
 	c.Passwords.check(r)

@@ -20,6 +20,9 @@ type Config struct {
 	// Empty is SQLite, in the file astrocyte.db of the data folder.
 	Database string `yaml:"database"`
 
+	// How much memory caches of rooms and events may take.
+	CacheMemory Size `yaml:"cache_memory"`
+
 	// Where clients reach this server from outside, such as https://matrix.example.org. It is told to
 	// clients at https://<server_name>/.well-known/matrix/client.
 	PublicURL string `yaml:"public_url"`
@@ -201,8 +204,9 @@ type Metrics struct {
 // Default gives the settings that hold where a file says nothing.
 func Default() *Config {
 	return &Config{
-		DataDir:   "data",
-		Listeners: []Listener{{Address: "127.0.0.1:8008"}},
+		DataDir:     "data",
+		CacheMemory: 128 << 20,
+		Listeners:   []Listener{{Address: "127.0.0.1:8008"}},
 		Passwords: Passwords{
 			MinimumLength: 8, Hash: "argon2id", Argon2Memory: 19 * 1024, Argon2Passes: 2, Argon2Threads: 1, BcryptCost: 12,
 		},
