@@ -18,7 +18,7 @@ const maxFailing = 100_000
 type failures struct {
 	rate httpapi.Rate
 
-	mu   sync.Mutex
+	mu   sync.Mutex // held from reading a bucket to writing it
 	full *lru.Cache[matrix.UserID, time.Time] // when the account's bucket is full again
 }
 
@@ -31,9 +31,10 @@ func (f *failures) allow(user matrix.UserID, now time.Time) error {
 	if f.rate.PerSecond < 0 || user == "" {
 		return nil
 	}
-	f.mu.Lock()
-	full, _ := f.full.Get(user)
-	f.mu.Unlock()
+	full, found := f.full.Get(user)
+	if !found {
+		return nil
+	}
 	if over := full.Sub(now) - time.Duration(max(f.rate.Burst, 1)-1)*f.interval(); over > 0 {
 		return &httpapi.Limited{Limiter: "wrong_password.account", After: over}
 	}

@@ -40,7 +40,9 @@ func typeMatches(pattern, tp string) bool {
 }
 
 // MatchesRoom says whether the filter lets events of a room through.
-func (f *RoomEventFilter) MatchesRoom(room string) bool { return roomMatches(f.Rooms, f.NotRooms, room) }
+func (f *RoomEventFilter) MatchesRoom(room string) bool {
+	return roomMatches(f.Rooms, f.NotRooms, room)
+}
 
 // MatchesRoom says whether the filter lets a room through.
 func (f *RoomFilter) MatchesRoom(room string) bool { return roomMatches(f.Rooms, f.NotRooms, room) }
@@ -50,4 +52,6 @@ func roomMatches(rooms, not []string, room string) bool {
 }
 
 // MatchesURL says whether the filter lets an event through that has a url in its content, or has none.
-func (f *RoomEventFilter) MatchesURL(has bool) bool { return f.ContainsURL == nil || *f.ContainsURL == has }
+func (f *RoomEventFilter) MatchesURL(has bool) bool {
+	return f.ContainsURL == nil || *f.ContainsURL == has
+}
