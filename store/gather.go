@@ -25,6 +25,7 @@ type gather struct {
 
 	mu      sync.Mutex
 	busy    bool      // somebody has the turn
+	closed  bool      // nobody gets it any more
 	waiting []*caller // for the turn, in the order of their coming
 }
 
@@ -47,6 +48,10 @@ type caller struct {
 	state atomic.Int32
 }
 
+func newCaller() *caller {
+	return &caller{turn: make(chan *batch, 1), done: make(chan error, 1)}
+}
+
 const (
 	isWaiting = iota
 	hasTurn   // or is about to get it
@@ -61,8 +66,8 @@ type batch struct {
 
 // do runs fn in a transaction and returns when that is committed, or with the reason why it is not.
 func (g *gather) do(ctx context.Context, fn func(*conn) error) error {
-	me := &caller{turn: make(chan *batch, 1), done: make(chan error, 1)}
-	b, err := g.takeTurn(ctx, me)
+	me := newCaller()
+	b, err := g.takeTurn(ctx, me, false)
 	if err != nil {
 		return err
 	}
@@ -72,12 +77,26 @@ func (g *gather) do(ctx context.Context, fn func(*conn) error) error {
 	return <-me.done
 }
 
-// takeTurn waits for the turn. It gives the batch to take part in.
-func (g *gather) takeTurn(ctx context.Context, me *caller) (*batch, error) {
+// close refuses those who come from now on, and waits for all who came before.
+func (g *gather) close() {
+	me := newCaller()
+	b, err := g.takeTurn(context.Background(), me, true) // the last one that anybody gets
+	if err == nil {
+		g.passTurn(b)
+	}
+}
+
+// takeTurn waits for the turn, which is the last one if that is wished. It gives the batch to take part in.
+func (g *gather) takeTurn(ctx context.Context, me *caller, last bool) (*batch, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return nil, errClosed
+	}
+	g.closed = last
 	if !g.busy {
 		g.busy = true
 		g.mu.Unlock()

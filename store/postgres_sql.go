@@ -85,13 +85,18 @@ func (d *dialer) DialTimeout(network, address string, timeout time.Duration) (ne
 
 func (p *postgresDB) name() string { return "postgres" }
 
+// close refuses new transactions and waits for those that run.
 func (p *postgresDB) close() error {
-	for range cap(p.slots) { // kept: later transactions wait for ever
+	p.mu.Lock()
+	was := p.closed
+	p.closed = true
+	p.mu.Unlock()
+	if was {
+		return nil
+	}
+	for range cap(p.slots) {
 		p.slots <- struct{}{}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closed = true
 	for _, c := range p.idle {
 		c.close()
 	}
@@ -101,6 +106,9 @@ func (p *postgresDB) close() error {
 	if p.apartConn != nil {
 		p.apartConn.close()
 		p.apartConn = nil
+	}
+	for range cap(p.slots) {
+		<-p.slots
 	}
 	return nil
 }
@@ -113,6 +121,11 @@ func (p *postgresDB) get(ctx context.Context) (*conn, error) {
 		return nil, ctx.Err()
 	}
 	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		<-p.slots
+		return nil, errClosed
+	}
 	if n := len(p.idle); n > 0 {
 		c := p.idle[n-1]
 		p.idle = p.idle[:n-1]

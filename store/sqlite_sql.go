@@ -28,8 +28,10 @@ type sqliteDB struct {
 	log   *slog.Logger
 	write *conn
 	gather
-	free    chan *conn // readers that nobody uses
+	free    chan *conn // readers that nobody uses; closed with the database
 	numbers numbers
+	closing sync.Once
+	closed  error
 }
 
 var sqliteDialect = dialect{
@@ -63,16 +65,20 @@ func openSQLite(path string, log *slog.Logger) (*sqliteDB, error) {
 	}
 	s := &sqliteDB{path: path, lock: lock, log: log, free: make(chan *conn, readers)}
 	s.gather.w = (*sqliteWriter)(s)
-	if s.write, err = s.connect(false); err != nil {
-		lock.Close()
-		return nil, err
-	}
-	for range readers {
-		c, err := s.connect(true)
+	all := make([]*conn, 0, 1+readers)
+	for i := range cap(all) {
+		c, err := s.connect(i > 0)
 		if err != nil {
-			s.close()
+			for _, c := range all {
+				c.close()
+			}
+			lock.Close()
 			return nil, err
 		}
+		all = append(all, c)
+	}
+	s.write = all[0]
+	for _, c := range all[1:] {
 		s.free <- c
 	}
 	return s, nil
@@ -98,17 +104,18 @@ func (s *sqliteDB) connect(readonly bool) (*conn, error) {
 
 func (s *sqliteDB) name() string { return "sqlite" }
 
+// close waits for what runs.
 func (s *sqliteDB) close() error {
-	var errs []error
-	g := &s.gather
-	me := &caller{turn: make(chan *batch, 1), done: make(chan error, 1)}
-	if _, err := g.takeTurn(context.Background(), me); err == nil { // kept: later Updates wait for ever
-		errs = append(errs, s.write.close())
-	}
-	for range cap(s.free) {
-		errs = append(errs, (<-s.free).close())
-	}
-	return errors.Join(append(errs, s.lock.Close())...)
+	s.closing.Do(func() {
+		s.gather.close()
+		var errs []error
+		for range cap(s.free) {
+			errs = append(errs, (<-s.free).close())
+		}
+		close(s.free)
+		s.closed = errors.Join(append(errs, s.write.close(), s.lock.Close())...)
+	})
+	return s.closed
 }
 
 func (s *sqliteDB) update(ctx context.Context, fn func(*conn) error) error {
@@ -119,6 +126,9 @@ func (s *sqliteDB) view(ctx context.Context, fn func(*conn) error) error {
 	var c *conn
 	select {
 	case c = <-s.free:
+		if c == nil {
+			return errClosed
+		}
 	case <-ctx.Done():
 		return ctx.Err()
 	}

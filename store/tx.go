@@ -20,6 +20,7 @@ type Tx struct {
 }
 
 var (
+	errClosed  = errors.New("the database is closed")
 	errEnded   = errors.New("the transaction has ended")
 	errReading = errors.New("a statement while rows of another are being read")
 	errView    = errors.New("a write in a View")

@@ -38,9 +38,9 @@ CREATE TABLE jobs (
 	payload  {BYTES} NOT NULL,
 	run_at   {INT8} NOT NULL, -- not before; while a node works on it: until when it may
 	asked    {INT8} NOT NULL, -- +1 with each asking, so that one during the work is not lost
-	attempts {INT8} NOT NULL, -- claims since it was last asked for or done
-	node     {TEXT} NOT NULL, -- who claimed it last, or empty
-	failure  {TEXT} NOT NULL, -- what the last attempt said, or empty
+	attempts {INT8} NOT NULL, -- runs since it was asked for
+	claim    {INT8} NOT NULL, -- a random number of the run that has it, or 0
+	failure  {TEXT} NOT NULL, -- what the last run said, or empty
 	PRIMARY KEY (kind, key)
 );
 CREATE INDEX jobs_due ON jobs (kind, run_at);
