@@ -149,7 +149,7 @@ func TestHouseImportsRunDownward(t *testing.T) {
 }
 
 var (
-	sqlText   = regexp.MustCompile(`^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s`)
+	sqlText   = regexp.MustCompile(`^\s*(SELECT\s|INSERT\s+INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|WITH\s+\w+\s.*AS\s)`)
 	sqlWrites = regexp.MustCompile(`(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+([a-z_0-9]+)`)
 	sqlTable  = regexp.MustCompile(`(?m)((?:^--.*\n)*)^CREATE TABLE (?:IF NOT EXISTS )?([a-z_0-9]+)`)
 	sqlWriter = regexp.MustCompile(`(?i)written by(?: package)? ([a-z/0-9]*[a-z0-9])`)
