@@ -48,7 +48,7 @@ func (db *DB) Nids(ctx context.Context, counter string, n int) (first int64, err
 	db.nids.Lock()
 	defer db.nids.Unlock()
 	b := db.blocks[counter]
-	if b.last-b.next+1 < int64(n) {
+	if b.next == 0 || b.last-b.next+1 < int64(n) { // 0: nothing was taken yet
 		size := max(int64(n), nidsTaken)
 		last, err := db.engine.take(ctx, counter, size)
 		if err != nil {
