@@ -12,6 +12,7 @@ import (
 	"astrocyte/account"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
+	"astrocyte/roomserver"
 )
 
 // Parts are what the endpoints are served from.
@@ -19,6 +20,9 @@ type Parts struct {
 	Server    matrix.ServerName
 	PublicURL string // where clients reach this server; empty: not told
 	Accounts  *account.Accounts
+	Rooms     *roomserver.Rooms
+	// Position reads the position of the stream out of a token of /sync.
+	Position func(token string) (int64, error)
 }
 
 // API is the client-server API.
@@ -26,11 +30,13 @@ type API struct {
 	server    matrix.ServerName
 	publicURL string
 	accounts  *account.Accounts
+	rooms     *roomserver.Rooms
+	position  func(token string) (int64, error)
 }
 
 // New makes the API from the parts that serve it.
 func New(p Parts) *API {
-	return &API{server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts}
+	return &API{server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, position: p.Position}
 }
 
 // Routes registers all endpoints.
@@ -44,6 +50,11 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.accountDataRoutes(r)
 	a.filterRoutes(r)
 	a.adminRegisterRoutes(r)
+	a.roomRoutes(r)
+	a.membershipRoutes(r)
+	a.sendRoutes(r)
+	a.historyRoutes(r)
+	a.directoryRoutes(r)
 }
 
 // v3 registers an endpoint of /_matrix/client/v3, which has the same form in the older r0.

@@ -43,14 +43,6 @@ type txnKey struct {
 
 func (d *Draft) key() txnKey { return txnKey{d.Sender, d.Txn.Device, d.Txn.Scope, d.Txn.ID} }
 
-// signatureRoom is what a signature may add to an event, in bytes.
-const signatureRoom = 512
-
-// eventMost bounds an event as canonical JSON with its signatures, in bytes.
-//
-// Spec: CS "Size limits".
-const eventMost = 65536
-
 // append stages a draft as the room's next event. A state event that would change nothing is not sent:
 // the one that stands is given instead.
 func (b *batch) append(h *head, d *Draft) (*Event, error) {
@@ -58,6 +50,9 @@ func (b *batch) append(h *head, d *Draft) (*Event, error) {
 		if same, err := b.standing(h, d); same != nil || err != nil {
 			return same, err
 		}
+	}
+	if err := b.sensible(h, d); err != nil {
+		return nil, err
 	}
 	auth, err := b.authEvents(h, d)
 	if err != nil {
@@ -69,6 +64,9 @@ func (b *batch) append(h *head, d *Draft) (*Event, error) {
 	}
 	if err := b.authorize(h, e); err != nil {
 		return nil, err
+	}
+	if h.id == "" { // the room is named by its create event
+		h.id = e.RoomID()
 	}
 	s := &staged{Event: e, draft: d}
 	if err := b.advance(h, s); err != nil {
@@ -125,6 +123,9 @@ func (b *batch) build(h *head, d *Draft, auth []*Event) (*Event, error) {
 	if p.OriginServerTS == 0 {
 		p.OriginServerTS = b.r.now().UnixMilli()
 	}
+	if h.version.EventIDInside {
+		p.EventID = matrix.EventID("$" + randomText() + ":" + string(b.r.server))
+	}
 	for _, x := range h.extremities {
 		prev, err := b.event(x)
 		if err != nil {
@@ -139,9 +140,6 @@ func (b *batch) build(h *head, d *Draft, auth []*Event) (*Event, error) {
 	}
 	if e.Event, err = rules.Build(h.version, &p); err != nil {
 		return nil, err
-	}
-	if len(e.Bytes())+signatureRoom > eventMost {
-		return nil, matrix.E(matrix.CodeTooLarge, "the event is larger than %d bytes", eventMost)
 	}
 	if key, ok := e.StateKey(); ok {
 		e.Tuple, err = b.r.states.Intern(b.ctx, b.tx, rules.StateKey{Type: d.Type, Key: key})
@@ -238,4 +236,3 @@ func (b *batch) sign() {
 	}
 	wg.Wait()
 }
-

@@ -21,11 +21,11 @@ type batch struct {
 	tx    *store.Tx
 	rooms map[RoomNID]*head
 
-	staged []*staged            // timeline events, in order
-	byNID  map[int64]*Event     // the same, for those that build on them
-	states []state.Made         // snapshots
-	txns   map[txnKey]*staged   // answers to be repeated
-	later  []func() error       // further writes of the wishes, done after the events are in
+	staged []*staged          // timeline events, in order
+	byNID  map[int64]*Event   // the same, for those that build on them
+	states []state.Made       // snapshots
+	txns   map[txnKey]*staged // answers to be repeated
+	later  []func() error     // further writes of the wishes, done after the events are in
 	redact []redaction
 }
 

@@ -127,7 +127,7 @@ func (b *batch) writeHeads() error {
 			"joined", "invited",
 		},
 		Rows: rows,
-		OnConflict: `(shard, room_nid) DO UPDATE SET head_seq = excluded.head_seq, head_pos = excluded.head_pos,
+		OnConflict: `ON CONFLICT (shard, room_nid) DO UPDATE SET head_seq = excluded.head_seq, head_pos = excluded.head_pos,
 			depth = excluded.depth, extremities = excluded.extremities, snap = excluded.snap,
 			joined = excluded.joined, invited = excluded.invited`,
 	})
@@ -165,7 +165,7 @@ func (b *batch) writeMembers() error {
 			Table:   "members",
 			Columns: []string{"shard", "room_nid", "user_id", "membership", "event_nid", "pos"},
 			Rows:    all,
-			OnConflict: `(shard, room_nid, user_id) DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid,
+			OnConflict: `ON CONFLICT (shard, room_nid, user_id) DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid,
 				pos = CASE WHEN excluded.pos = 0 THEN members.pos ELSE excluded.pos END`,
 		},
 		store.Bulk{
@@ -175,7 +175,7 @@ func (b *batch) writeMembers() error {
 				"forgotten", "stripped",
 			},
 			Rows: own,
-			OnConflict: `(ushard, user_id, room_nid) DO UPDATE SET membership = excluded.membership, sender = excluded.sender,
+			OnConflict: `ON CONFLICT (ushard, user_id, room_nid) DO UPDATE SET membership = excluded.membership, sender = excluded.sender,
 				event_nid = excluded.event_nid, seq = excluded.seq, stripped = excluded.stripped,
 				forgotten = CASE WHEN excluded.pos = 0 THEN user_rooms.forgotten ELSE 0 END,
 				pos = CASE WHEN excluded.pos = 0 THEN user_rooms.pos ELSE excluded.pos END`,
@@ -184,7 +184,7 @@ func (b *batch) writeMembers() error {
 			Table:      "room_servers",
 			Columns:    []string{"shard", "room_nid", "server", "joined"},
 			Rows:       at,
-			OnConflict: `(shard, room_nid, server) DO UPDATE SET joined = room_servers.joined + excluded.joined`,
+			OnConflict: `ON CONFLICT (shard, room_nid, server) DO UPDATE SET joined = room_servers.joined + excluded.joined`,
 		},
 	)
 }

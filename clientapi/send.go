@@ -1,0 +1,111 @@
+package clientapi
+
+import (
+	"context"
+	"encoding/json"
+
+	"astrocyte/httpapi"
+	"astrocyte/matrix"
+	"astrocyte/roomserver"
+)
+
+func (a *API) sendRoutes(r *httpapi.Router) {
+	const room = "/rooms/{roomID}/"
+	message := httpapi.Limit("message")
+	v3(r, "PUT", room+"send/{eventType}/{txnID}", httpapi.Authed(a.sendMessage), message, httpapi.NotSuspended(), httpapi.GuestsToo())
+	v3(r, "PUT", room+"state/{eventType}/{stateKey}", httpapi.Authed(a.sendState), message, httpapi.NotSuspended())
+	v3(r, "PUT", room+"state/{eventType}", httpapi.Authed(a.sendState), message, httpapi.NotSuspended(), httpapi.TrailingSlash())
+	v3(r, "PUT", room+"redact/{eventID}/{txnID}", httpapi.Authed(a.redact), message)
+}
+
+type sendRequest struct {
+	RoomID    matrix.RoomID   `path:"roomID"`
+	EventType string          `path:"eventType"`
+	TxnID     string          `path:"txnID"`
+	Timestamp *int64          `query:"ts"`
+	Content   json.RawMessage `body:"whole"`
+}
+
+type sendResponse struct {
+	EventID matrix.EventID `json:"event_id"`
+}
+
+// sendMessage sends a message event into a room.
+//
+// Spec: PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}
+func (a *API) sendMessage(ctx context.Context, c *httpapi.Caller, q *sendRequest) (*sendResponse, error) {
+	d := roomserver.Draft{
+		Room: q.RoomID, Sender: c.User, Type: q.EventType, Content: q.Content, Timestamp: massaged(c, q.Timestamp),
+		Txn: &roomserver.Txn{Device: c.Device, Scope: "send/" + string(q.RoomID) + "/" + q.EventType, ID: q.TxnID},
+	}
+	if d.Type == "m.room.redaction" {
+		var content struct {
+			Redacts matrix.EventID `json:"redacts"`
+		}
+		if err := json.Unmarshal(q.Content, &content); err != nil || content.Redacts == "" {
+			return nil, matrix.BadJSON("a redaction needs the ID of an event in redacts")
+		}
+		d.Redacts = content.Redacts
+	}
+	return sent(a.rooms.Send(ctx, d))
+}
+
+func sent(id matrix.EventID, err error) (*sendResponse, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &sendResponse{EventID: id}, nil
+}
+
+// massaged is the time that an application service gives an event, 0 for others.
+//
+// Spec: AS "Timestamp massaging".
+func massaged(c *httpapi.Caller, ts *int64) int64 {
+	if c.AppService == nil || ts == nil {
+		return 0
+	}
+	return *ts
+}
+
+type sendStateRequest struct {
+	RoomID    matrix.RoomID   `path:"roomID"`
+	EventType string          `path:"eventType"`
+	StateKey  string          `path:"stateKey"`
+	Timestamp *int64          `query:"ts"`
+	Content   json.RawMessage `body:"whole"`
+}
+
+// sendState sends a state event into a room.
+//
+// Spec: PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}
+func (a *API) sendState(ctx context.Context, c *httpapi.Caller, q *sendStateRequest) (*sendResponse, error) {
+	return sent(a.rooms.Send(ctx, roomserver.Draft{
+		Room: q.RoomID, Sender: c.User, Type: q.EventType, StateKey: &q.StateKey, Content: q.Content,
+		Timestamp: massaged(c, q.Timestamp),
+	}))
+}
+
+type redactRequest struct {
+	RoomID  matrix.RoomID  `path:"roomID"`
+	EventID matrix.EventID `path:"eventID"`
+	TxnID   string         `path:"txnID"`
+	Reason  string         `json:"reason"`
+}
+
+// redact takes the content of an event away.
+//
+// Spec: PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}
+func (a *API) redact(ctx context.Context, c *httpapi.Caller, q *redactRequest) (*sendResponse, error) {
+	content := map[string]any{}
+	if q.Reason != "" {
+		content["reason"] = q.Reason
+	}
+	raw, err := json.Marshal(content)
+	if err != nil {
+		return nil, err
+	}
+	return sent(a.rooms.Send(ctx, roomserver.Draft{
+		Room: q.RoomID, Sender: c.User, Type: "m.room.redaction", Content: raw, Redacts: q.EventID,
+		Txn: &roomserver.Txn{Device: c.Device, Scope: "redact/" + string(q.RoomID) + "/" + string(q.EventID), ID: q.TxnID},
+	}))
+}

@@ -1,0 +1,165 @@
+package roomserver
+
+import (
+	"context"
+	"fmt"
+
+	"astrocyte/matrix"
+	"astrocyte/roomserver/rules"
+	"astrocyte/store"
+)
+
+// aliasesMost bounds how many aliases a room has on this server.
+const aliasesMost = 1000
+
+// RoomOfAlias finds the room of an alias of this server, and some servers that are in it.
+//
+// Spec: GET /_matrix/client/v3/directory/room/{roomAlias}
+func (r *Rooms) RoomOfAlias(ctx context.Context, alias matrix.RoomAlias) (matrix.RoomID, []matrix.ServerName, error) {
+	const serversMost = 50
+	var id matrix.RoomID
+	var servers []matrix.ServerName
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		row, ok, err := aliasRoom(tx, alias)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return matrix.NotFound("there is no room with the alias %s", alias)
+		}
+		id = row.id
+		servers, err = serversOf(tx, row.nid, serversMost)
+		return err
+	})
+	return id, servers, err
+}
+
+// SetAlias gives a room an alias of this server. A member of the room may do so.
+//
+// Spec: PUT /_matrix/client/v3/directory/room/{roomAlias}
+func (r *Rooms) SetAlias(ctx context.Context, user matrix.UserID, alias matrix.RoomAlias, room matrix.RoomID) error {
+	return r.db.Update(ctx, func(tx *store.Tx) error {
+		a, err := r.Access(tx, user, room)
+		if err != nil {
+			return err
+		}
+		if a.Now != matrix.Join {
+			return matrix.Forbidden("only members of a room may give it an alias")
+		}
+		if _, taken, err := aliasRoom(tx, alias); err != nil {
+			return err
+		} else if taken {
+			return matrix.E(matrix.CodeUnknown, "the alias %s is taken", alias).WithStatus(409)
+		}
+		if have, err := aliasesOf(tx, a.Room, aliasesMost); err != nil {
+			return err
+		} else if len(have) == aliasesMost {
+			return matrix.E(matrix.CodeTooLarge, "the room has %d aliases, which is the most", aliasesMost).WithStatus(400)
+		}
+		return insertAlias(tx, alias, a.Room, room, user)
+	})
+}
+
+// DeleteAlias takes an alias away. Whoever made it may do so, those who may change the room's canonical
+// alias, and administrators of the server.
+//
+// Spec: DELETE /_matrix/client/v3/directory/room/{roomAlias}
+func (r *Rooms) DeleteAlias(ctx context.Context, user matrix.UserID, admin bool, alias matrix.RoomAlias) error {
+	return r.db.Update(ctx, func(tx *store.Tx) error {
+		row, ok, err := aliasRoom(tx, alias)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return matrix.NotFound("there is no room with the alias %s", alias)
+		}
+		if row.creator != user && !admin {
+			may, err := r.may(tx, user, row.id, "m.room.canonical_alias")
+			if err != nil {
+				return err
+			}
+			if !may {
+				return matrix.Forbidden("only who made an alias, or may change the canonical alias of the room, may delete it")
+			}
+		}
+		return deleteAlias(tx, alias)
+	})
+}
+
+// Aliases are the names that a room has on this server, for those who may read it.
+//
+// Spec: GET /_matrix/client/v3/rooms/{roomId}/aliases
+func (r *Rooms) Aliases(ctx context.Context, user matrix.UserID, room matrix.RoomID) ([]matrix.RoomAlias, error) {
+	out := []matrix.RoomAlias{}
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		a, err := r.Access(tx, user, room)
+		if err != nil {
+			return err
+		}
+		aliases, err := aliasesOf(tx, a.Room, aliasesMost)
+		out = append(out, aliases...)
+		return err
+	})
+	return out, err
+}
+
+// may says whether a joined member has the power to send a state event of a type.
+func (r *Rooms) may(tx *store.Tx, user matrix.UserID, room matrix.RoomID, tp string) (bool, error) {
+	a, err := r.Access(tx, user, room)
+	if err != nil || a.Now != matrix.Join {
+		return false, err
+	}
+	levels, err := r.levelsAt(tx, a.Snap)
+	if err != nil {
+		return false, err
+	}
+	return levels.User(user).AtLeast(levels.Event(tp, true)), nil
+}
+
+// levelsAt are the power levels in a state.
+func (r *Rooms) levelsAt(tx *store.Tx, snap int64) (*rules.PowerLevels, error) {
+	st, err := r.states.Load(tx, snap)
+	if err != nil {
+		return nil, err
+	}
+	pl, err := r.StateEvent(tx, st, "m.room.power_levels", "")
+	if err != nil {
+		return nil, err
+	}
+	create, err := r.StateEvent(tx, st, "m.room.create", "")
+	if err != nil {
+		return nil, err
+	}
+	return rules.Levels(bare(create), bare(pl)), nil
+}
+
+// checkCanonicalAlias refuses a canonical alias event that names an alias which is not the room's.
+// Aliases that stood there before are not checked again.
+//
+// Spec: CS m.room.canonical_alias, PUT /rooms/{roomId}/state (M_BAD_ALIAS).
+func (b *batch) checkCanonicalAlias(h *head, names, before []string) error {
+	for _, name := range names {
+		known := false
+		for _, old := range before {
+			known = known || old == name
+		}
+		if known {
+			continue
+		}
+		alias, err := matrix.ParseRoomAlias(name)
+		if err != nil {
+			return matrix.InvalidParam("%q is not a room alias", name)
+		}
+		if alias.Server() != b.r.server {
+			return matrix.E(matrix.CodeBadAlias, "the alias %s cannot be looked up", alias)
+		}
+		row, ok, err := aliasRoom(b.tx, alias)
+		if err != nil {
+			return fmt.Errorf("look up an alias: %w", err)
+		}
+		if !ok || row.nid != h.nid {
+			return matrix.E(matrix.CodeBadAlias, "the alias %s does not point to this room", alias)
+		}
+	}
+	return nil
+}

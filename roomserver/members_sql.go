@@ -1,0 +1,27 @@
+package roomserver
+
+import (
+	"astrocyte/matrix"
+	"astrocyte/store"
+)
+
+// localInviter finds a joined user of this server whom may accepts, among those of longest standing.
+func localInviter(tx *store.Tx, room RoomNID, server matrix.ServerName, may func(matrix.UserID) bool) (matrix.UserID, bool, error) {
+	const most = 1000 // a bound: rooms where nobody of these may invite are rare
+	users, err := store.Select(tx, func(r store.Row) (u matrix.UserID, err error) { return u, r.Scan(&u) }, `
+		SELECT user_id FROM members
+		WHERE shard = $1 AND room_nid = $2 AND membership = 'join' ORDER BY pos LIMIT $3`,
+		room.Shard(), int64(room), int64(most))
+	for _, u := range users {
+		if u.Server() == server && may(u) {
+			return u, true, err
+		}
+	}
+	return "", false, err
+}
+
+func forget(tx *store.Tx, user matrix.UserID, room RoomNID) error {
+	_, err := tx.Exec(`UPDATE user_rooms SET forgotten = 1 WHERE ushard = $1 AND user_id = $2 AND room_nid = $3`,
+		user.Shard(), string(user), int64(room))
+	return err
+}

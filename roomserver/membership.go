@@ -1,0 +1,206 @@
+package roomserver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"astrocyte/matrix"
+	"astrocyte/roomserver/rules"
+)
+
+// Change is a wish to change somebody's membership in a room.
+type Change struct {
+	Room       matrix.RoomID
+	Sender     matrix.UserID
+	Target     matrix.UserID // the sender itself for join, knock and leave
+	Membership matrix.Membership
+	Reason     string
+	Profile    Profile // of the target, where it is known
+	Direct     bool    // an invite to a direct chat
+	Extra      map[string]json.RawMessage
+}
+
+// Profile is what a member event tells of its user.
+type Profile struct {
+	DisplayName string
+	AvatarURL   string
+}
+
+// SetMembership changes a membership, and gives the id of the event that did. Where nothing has to be
+// changed, it is the event that stands.
+func (r *Rooms) SetMembership(ctx context.Context, c Change) (matrix.EventID, error) {
+	nid, err := r.find(ctx, c.Room)
+	if err != nil {
+		return "", err
+	}
+	var id matrix.EventID
+	err = r.commit(ctx, []RoomNID{nid}, func(b *batch) error {
+		h, err := b.room(nid)
+		if err != nil {
+			return err
+		}
+		e, err := b.setMembership(h, c)
+		if err == nil {
+			id = e.ID()
+		}
+		return err
+	})
+	return id, err
+}
+
+func (b *batch) setMembership(h *head, c Change) (*Event, error) {
+	target := string(c.Target)
+	now, err := b.stateEvent(h, rules.StateKey{Type: "m.room.member", Key: target})
+	if err != nil {
+		return nil, err
+	}
+	was := matrix.Leave
+	if now != nil {
+		was = now.Membership()
+	}
+	if err := c.possible(was); err != nil {
+		return nil, err
+	}
+	content := c.content()
+	if c.Membership == matrix.Join && was != matrix.Join && was != matrix.Invite {
+		via, err := b.authoriser(h, c.Target)
+		if err != nil {
+			return nil, err
+		}
+		if via != "" {
+			content["join_authorised_via_users_server"] = via
+		}
+	}
+	raw, err := json.Marshal(content)
+	if err != nil {
+		return nil, fmt.Errorf("write a member event: %w", err)
+	}
+	return b.append(h, &Draft{Room: h.id, Sender: c.Sender, Type: "m.room.member", StateKey: &target, Content: raw})
+}
+
+// possible refuses what the rules of events do not forbid, but which makes no sense.
+func (c Change) possible(was matrix.Membership) error {
+	switch {
+	case c.Membership == matrix.Leave && c.Sender != c.Target && was == matrix.Leave:
+		return matrix.Forbidden("%s is not in the room", c.Target)
+	case c.Membership == matrix.Leave && c.Sender == c.Target && was == matrix.Leave:
+		return matrix.Forbidden("you are not in the room")
+	}
+	return nil
+}
+
+// content is the content of the member event.
+func (c Change) content() map[string]any {
+	content := make(map[string]any, len(c.Extra)+4)
+	for k, v := range c.Extra {
+		content[k] = v
+	}
+	content["membership"] = c.Membership
+	if c.Reason != "" {
+		content["reason"] = c.Reason
+	}
+	if c.Direct {
+		content["is_direct"] = true
+	}
+	if c.Membership == matrix.Join || c.Membership == matrix.Invite || c.Membership == matrix.Knock {
+		if c.Profile.DisplayName != "" {
+			content["displayname"] = c.Profile.DisplayName
+		}
+		if c.Profile.AvatarURL != "" {
+			content["avatar_url"] = c.Profile.AvatarURL
+		}
+	}
+	return content
+}
+
+// Unban lifts a ban.
+func (r *Rooms) Unban(ctx context.Context, room matrix.RoomID, sender, target matrix.UserID, reason string) error {
+	nid, err := r.find(ctx, room)
+	if err != nil {
+		return err
+	}
+	return r.commit(ctx, []RoomNID{nid}, func(b *batch) error {
+		h, err := b.room(nid)
+		if err != nil {
+			return err
+		}
+		now, err := b.stateEvent(h, rules.StateKey{Type: "m.room.member", Key: string(target)})
+		if err != nil {
+			return err
+		}
+		if now == nil || now.Membership() != matrix.Ban {
+			return matrix.E(matrix.CodeBadState, "%s is not banned", target).WithStatus(403)
+		}
+		_, err = b.setMembership(h, Change{Room: room, Sender: sender, Target: target, Membership: matrix.Leave, Reason: reason})
+		return err
+	})
+}
+
+// authoriser chooses the user in whose name someone joins a restricted room, empty where the room is
+// not restricted: a member of ours who may invite. The user must be in one of the rooms that the join
+// rules allow.
+//
+// Spec: CS "Restricted rooms", RV 8.
+func (b *batch) authoriser(h *head, user matrix.UserID) (matrix.UserID, error) {
+	event, err := b.stateEvent(h, rules.StateKey{Type: "m.room.join_rules"})
+	if err != nil || event == nil {
+		return "", err
+	}
+	jr := event.JoinRules()
+	if !jr.Restricted(h.version) {
+		return "", nil
+	}
+	allowed := false
+	for _, room := range jr.AllowedRooms() {
+		if allowed, err = b.joined(room, user); allowed || err != nil {
+			break
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	if !allowed {
+		return "", matrix.Forbidden("you are in none of the rooms whose members may join this one")
+	}
+	levels, err := b.levels(h)
+	if err != nil {
+		return "", err
+	}
+	return b.inviter(h, levels)
+}
+
+// joined says whether a user of ours is in a room.
+func (b *batch) joined(room matrix.RoomID, user matrix.UserID) (bool, error) {
+	nid, ok, err := b.r.NID(b.tx, room)
+	if err != nil || !ok {
+		return false, err
+	}
+	ur, ok, err := b.r.UserRoom(b.tx, user, nid)
+	return ok && ur.Membership == matrix.Join, err
+}
+
+// inviter finds a joined user of ours who may invite: of those with a level of their own the highest,
+// or else anybody, where the default suffices.
+func (b *batch) inviter(h *head, levels *rules.PowerLevels) (matrix.UserID, error) {
+	named := slices.SortedFunc(maps.Keys(levels.Users()), func(x, y matrix.UserID) int {
+		return levels.User(y).Compare(levels.User(x))
+	})
+	for _, u := range named {
+		if !b.r.ours(u) || !levels.MayInvite(u) {
+			continue
+		}
+		if e, err := b.stateEvent(h, rules.StateKey{Type: "m.room.member", Key: string(u)}); err != nil {
+			return "", err
+		} else if e != nil && e.Membership() == matrix.Join {
+			return u, nil
+		}
+	}
+	u, ok, err := localInviter(b.tx, h.nid, b.r.server, levels.MayInvite)
+	if err == nil && !ok {
+		err = matrix.E(matrix.CodeUnableToGrantJoin, "nobody on this server may invite to the room")
+	}
+	return u, err
+}

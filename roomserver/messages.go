@@ -1,0 +1,215 @@
+package roomserver
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"astrocyte/matrix"
+	"astrocyte/store"
+)
+
+// Place is a point between two events of a room's timeline: behind the event whose seq it is.
+type Place int64
+
+// String is the token that clients keep.
+func (p Place) String() string { return "t" + strconv.FormatInt(int64(p), 10) }
+
+// ParsePlace reads a token of a place in a room's timeline, or one of the stream, which is the place
+// that the room had reached then. next reads the position out of a stream token.
+func (r *Rooms) ParsePlace(tx *store.Tx, room RoomNID, token string, next func(string) (int64, error)) (Place, error) {
+	if seq, ok := strings.CutPrefix(token, "t"); ok {
+		n, err := strconv.ParseInt(seq, 10, 64)
+		if err != nil {
+			return 0, matrix.InvalidParam("that is not a pagination token of this server")
+		}
+		return Place(n), nil
+	}
+	pos, err := next(token)
+	if err != nil {
+		return 0, err
+	}
+	it, ok, err := r.At(tx, room, pos)
+	if err != nil || !ok {
+		return 0, err
+	}
+	return Place(it.Seq), nil
+}
+
+// Page asks for a part of a room's history.
+type Page struct {
+	Room     matrix.RoomID
+	From, To string // tokens; empty: the end where the direction begins, and no bound
+	Backward bool
+	Limit    int
+	// Keep says which events are wanted; nil: all.
+	Keep func(e *ClientEvent) bool
+	// Position reads the position out of a stream token.
+	Position func(token string) (int64, error)
+}
+
+// Chunk is a part of a room's history.
+type Chunk struct {
+	Events     []*ClientEvent
+	Start, End string // End is empty where there is nothing more
+}
+
+// scanMost bounds how many places one request for a page looks at, whatever it keeps of them.
+const scanMost = 2000
+
+// Messages reads a page of the events that the viewer may see.
+//
+// Spec: GET /_matrix/client/v3/rooms/{roomId}/messages
+func (r *Rooms) Messages(ctx context.Context, v Viewer, p Page) (*Chunk, error) {
+	var out *Chunk
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		a, err := r.Access(tx, v.User, p.Room)
+		if err != nil {
+			return err
+		}
+		from, to, err := r.bounds(tx, a, p)
+		if err != nil {
+			return err
+		}
+		out, err = r.page(tx, v, a, p, from, to)
+		return err
+	})
+	return out, err
+}
+
+// bounds are the places where a page begins and where it must end.
+func (r *Rooms) bounds(tx *store.Tx, a Access, p Page) (from, to Place, err error) {
+	from, to = Place(-maxSeq), Place(maxSeq)
+	if p.Backward {
+		from, to = Place(a.Seq), Place(-maxSeq)
+	}
+	if p.From != "" {
+		if from, err = r.ParsePlace(tx, a.Room, p.From, p.Position); err != nil {
+			return 0, 0, err
+		}
+	}
+	if p.To != "" {
+		if to, err = r.ParsePlace(tx, a.Room, p.To, p.Position); err != nil {
+			return 0, 0, err
+		}
+	}
+	if p.Backward {
+		from = min(from, Place(a.Seq))
+	}
+	return from, to, nil
+}
+
+// page reads on until it has enough that the viewer may see and wants, or has looked at scanMost places.
+func (r *Rooms) page(tx *store.Tx, v Viewer, a Access, p Page, from, to Place) (*Chunk, error) {
+	out := &Chunk{Start: from.String()}
+	if p.From != "" {
+		out.Start = p.From
+	}
+	at := from
+	for looked := 0; looked < scanMost; {
+		step := min(p.Limit+1, scanMost)
+		items, err := r.read(tx, a, p.Backward, at, to, step)
+		if err != nil {
+			return nil, err
+		}
+		shown, err := r.Render(tx, v, a.Room, items)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range shown {
+			if p.Keep != nil && !p.Keep(e) {
+				continue
+			}
+			out.Events = append(out.Events, e)
+			if len(out.Events) == p.Limit {
+				out.End = behind(e.Seq, p.Backward).String()
+				return out, nil
+			}
+		}
+		if len(items) < step {
+			return out, nil
+		}
+		looked += len(items)
+		at = behind(items[len(items)-1].Seq, p.Backward)
+	}
+	out.End = at.String()
+	return out, nil
+}
+
+// behind is the place on the far side of an event, as seen by who reads in a direction.
+func behind(seq int64, backward bool) Place {
+	if backward {
+		return Place(seq - 1)
+	}
+	return Place(seq)
+}
+
+// read gives the places from one to another, not beyond what the user may read.
+func (r *Rooms) read(tx *store.Tx, a Access, backward bool, from, to Place, limit int) ([]Item, error) {
+	if backward {
+		items, err := itemsBefore(tx, a.Room, int64(from)+1, limit)
+		for i, it := range items {
+			if it.Seq <= int64(to) {
+				return items[:i], err
+			}
+		}
+		return items, err
+	}
+	items, err := itemsAfter(tx, a.Room, int64(from), limit)
+	for i, it := range items {
+		if it.Seq > min(int64(to), a.Seq) {
+			return items[:i], err
+		}
+	}
+	return items, err
+}
+
+// Surroundings are an event with what was before and after it.
+type Surroundings struct {
+	Event         *ClientEvent
+	Before, After []*ClientEvent // both in reading order from the event outwards
+	Start, End    string
+	Snap          int64 // the room's state at the last event
+	Room          RoomNID
+}
+
+// Around reads up to limit events around one that the viewer may see.
+//
+// Spec: GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}
+func (r *Rooms) Around(ctx context.Context, v Viewer, id matrix.RoomID, event matrix.EventID, limit int, keep func(*ClientEvent) bool) (*Surroundings, error) {
+	var out *Surroundings
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		a, it, shown, err := r.visibleEvent(tx, v, id, event)
+		if err != nil {
+			return err
+		}
+		s := &Surroundings{Event: shown, Snap: it.Snap, Room: a.Room, Start: Place(it.Seq - 1).String(), End: Place(it.Seq).String()}
+		if limit > 0 {
+			before, err := r.page(tx, v, a, Page{Backward: true, Limit: limit - limit/2, Keep: keep}, Place(it.Seq-1), Place(-maxSeq))
+			if err != nil {
+				return err
+			}
+			after, err := r.page(tx, v, a, Page{Limit: max(limit/2, 1), Keep: keep}, Place(it.Seq), Place(maxSeq))
+			if err != nil {
+				return err
+			}
+			s.Before, s.After = before.Events, after.Events
+		}
+		if n := len(s.Before); n > 0 {
+			s.Start = Place(s.Before[n-1].Seq - 1).String()
+		}
+		if n := len(s.After); n > 0 {
+			s.End = Place(s.After[n-1].Seq).String()
+			last, ok, err := itemOf(tx, a.Room, s.After[n-1].NID)
+			if err != nil {
+				return err
+			}
+			if ok {
+				s.Snap = last.Snap
+			}
+		}
+		out = s
+		return nil
+	})
+	return out, err
+}

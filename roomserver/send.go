@@ -1,0 +1,91 @@
+package roomserver
+
+import (
+	"context"
+	"fmt"
+
+	"astrocyte/matrix"
+	"astrocyte/roomserver/rules"
+	"astrocyte/store"
+)
+
+// Send sends an event of one of our users into a room. A draft whose transaction id was seen before
+// sends nothing, and is answered as the first time.
+func (r *Rooms) Send(ctx context.Context, d Draft) (matrix.EventID, error) {
+	nid, err := r.find(ctx, d.Room)
+	if err != nil {
+		return "", err
+	}
+	var id matrix.EventID
+	err = r.commit(ctx, []RoomNID{nid}, func(b *batch) error {
+		var err error
+		var repeated bool
+		if id, repeated, err = b.repeated(&d); repeated || err != nil {
+			return err
+		}
+		h, err := b.room(nid)
+		if err != nil {
+			return err
+		}
+		e, err := b.append(h, &d)
+		if err == nil {
+			id = e.ID()
+		}
+		return err
+	})
+	return id, err
+}
+
+// repeated finds the answer to a draft that has been sent before, in this batch or an older one.
+func (b *batch) repeated(d *Draft) (matrix.EventID, bool, error) {
+	if d.Txn == nil {
+		return "", false, nil
+	}
+	if s, ok := b.txns[d.key()]; ok {
+		return s.ID(), true, nil
+	}
+	id, ok, err := answered(b.tx, d.key())
+	if err != nil {
+		return "", false, fmt.Errorf("look up a transaction id: %w", err)
+	}
+	return id, ok, nil
+}
+
+// find gives the number of a room that a user wants to act in. One that this server does not know is
+// refused like one that the user is not in, so that nobody learns which rooms there are.
+func (r *Rooms) find(ctx context.Context, id matrix.RoomID) (RoomNID, error) {
+	if nid, ok := r.nids.Get(id); ok {
+		return nid, nil
+	}
+	var nid RoomNID
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		var ok bool
+		var err error
+		if nid, ok, err = r.NID(tx, id); err == nil && !ok {
+			return matrix.Forbidden("you are not in the room %s", id)
+		}
+		return err
+	})
+	return nid, err
+}
+
+// levels are the power levels of a room as it is now.
+func (b *batch) levels(h *head) (*rules.PowerLevels, error) {
+	pl, err := b.stateEvent(h, rules.StateKey{Type: "m.room.power_levels"})
+	if err != nil {
+		return nil, err
+	}
+	create, err := b.stateEvent(h, rules.StateKey{Type: "m.room.create"})
+	if err != nil {
+		return nil, err
+	}
+	return rules.Levels(bare(create), bare(pl)), nil
+}
+
+// bare is the event without what this server knows of it; nil stays nil.
+func bare(e *Event) *rules.Event {
+	if e == nil {
+		return nil
+	}
+	return e.Event
+}

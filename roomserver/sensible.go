@@ -1,0 +1,136 @@
+package roomserver
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"astrocyte/matrix"
+	"astrocyte/roomserver/rules"
+)
+
+// sensible refuses drafts that the rules of events would let pass, but which a server must not send for
+// its users.
+func (b *batch) sensible(h *head, d *Draft) error {
+	switch d.Type {
+	case "m.room.canonical_alias":
+		return b.sensibleAlias(h, d)
+	case "m.room.redaction":
+		return b.sensibleRedaction(h, d)
+	case "m.room.power_levels":
+		return sensibleLevels(d)
+	case "m.room.member":
+		return sensibleMember(d)
+	}
+	return nil
+}
+
+type canonicalAlias struct {
+	Alias      *string  `json:"alias"`
+	AltAliases []string `json:"alt_aliases"`
+}
+
+func (c canonicalAlias) names() []string {
+	if c.Alias == nil || *c.Alias == "" {
+		return c.AltAliases
+	}
+	return append([]string{*c.Alias}, c.AltAliases...)
+}
+
+// sensibleAlias refuses names that are not the room's. The first event of a new room is exempt: its
+// alias is claimed in the same transaction.
+func (b *batch) sensibleAlias(h *head, d *Draft) error {
+	if h.fresh || d.StateKey == nil || *d.StateKey != "" {
+		return nil
+	}
+	var wanted, stands canonicalAlias
+	if err := json.Unmarshal(d.Content, &wanted); err != nil {
+		return matrix.InvalidParam("alias must be a room alias, and alt_aliases a list of them")
+	}
+	old, err := b.stateEvent(h, rules.StateKey{Type: d.Type})
+	if err != nil {
+		return err
+	}
+	if old != nil && json.Unmarshal(old.Content(), &stands) != nil {
+		stands = canonicalAlias{}
+	}
+	return b.checkCanonicalAlias(h, wanted.names(), stands.names())
+}
+
+// sensibleRedaction refuses redactions that would take no effect.
+//
+// Spec: PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}
+func (b *batch) sensibleRedaction(h *head, d *Draft) error {
+	target, err := b.eventByID(h.nid, d.Redacts)
+	if err != nil {
+		return fmt.Errorf("find the event to redact: %w", err)
+	}
+	if target == nil {
+		return matrix.NotFound("the room has no event %s", d.Redacts)
+	}
+	if target.Type() == "m.room.create" {
+		return matrix.Forbidden("a create event cannot be redacted")
+	}
+	if target.Sender() == d.Sender {
+		return nil
+	}
+	levels, err := b.levels(h)
+	if err != nil {
+		return err
+	}
+	if !levels.MayRedact(d.Sender) {
+		return matrix.Forbidden("you may not redact events of others")
+	}
+	return nil
+}
+
+// sensibleLevels refuses power levels that are not numbers, which old room versions would let pass.
+//
+// Spec: CS m.room.power_levels.
+func sensibleLevels(d *Draft) error {
+	type levels map[string]integer
+	var content struct {
+		Users         levels   `json:"users"`
+		Events        levels   `json:"events"`
+		Notifications levels   `json:"notifications"`
+		UsersDefault  *integer `json:"users_default"`
+		EventsDefault *integer `json:"events_default"`
+		StateDefault  *integer `json:"state_default"`
+		Ban           *integer `json:"ban"`
+		Kick          *integer `json:"kick"`
+		Redact        *integer `json:"redact"`
+		Invite        *integer `json:"invite"`
+	}
+	if err := json.Unmarshal(d.Content, &content); err != nil {
+		return matrix.BadJSON("every power level must be an integer")
+	}
+	for user := range content.Users {
+		if _, err := matrix.ParseUserID(user); err != nil {
+			return matrix.BadJSON("the power levels name %q, which is not a user ID", user)
+		}
+	}
+	return nil
+}
+
+// integer is a JSON number without fraction or exponent.
+type integer struct{}
+
+// UnmarshalJSON refuses all but integers.
+func (*integer) UnmarshalJSON(in []byte) error {
+	digits := bytes.TrimPrefix(in, []byte("-"))
+	if len(digits) == 0 || len(bytes.Trim(digits, "0123456789")) > 0 {
+		return fmt.Errorf("%s is not an integer", in)
+	}
+	return nil
+}
+
+// sensibleMember refuses member events whose shape other servers would not take.
+func sensibleMember(d *Draft) error {
+	if d.StateKey == nil {
+		return matrix.BadJSON("a member event is a state event")
+	}
+	if _, err := matrix.ParseUserID(*d.StateKey); err != nil {
+		return matrix.InvalidParam("the state key of a member event must be a user ID")
+	}
+	return nil
+}
