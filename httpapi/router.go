@@ -40,9 +40,9 @@ type Router struct {
 	o         Options
 	endpoints []*endpoint
 	build     sync.Once
-	// groups hold the routes by the fixed segments at the beginning of their paths, so that a request
-	// is compared with a handful of routes and not with all.
-	groups map[string]*mux.Router
+	// groups hold the routes by what a request shows at once, so that it is compared with a handful of
+	// routes and not with all.
+	groups map[groupKey]*mux.Router
 	names  requestNames
 }
 
@@ -54,7 +54,7 @@ func New(o Options) *Router {
 	if o.BodyLimit == 0 {
 		o.BodyLimit = DefaultBodyLimit
 	}
-	return &Router{o: o, groups: map[string]*mux.Router{}, names: newRequestNames()}
+	return &Router{o: o, groups: map[groupKey]*mux.Router{}, names: newRequestNames()}
 }
 
 // Handle registers the handler of a method and a path such as
@@ -113,6 +113,13 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	x.serve(e, err)
 }
 
+// groupKey is what the routes of a group have in common: the fixed segments at the beginning, and the
+// number of slashes, which a variable segment cannot hold.
+type groupKey struct {
+	prefix  string
+	slashes int
+}
+
 // groupDepth is the greatest number of fixed segments by which routes are grouped:
 // /_matrix/client/v3/rooms.
 const groupDepth = 4
@@ -124,7 +131,7 @@ func (r *Router) buildGroups() {
 	})
 	for _, e := range r.endpoints {
 		fixed, _, _ := strings.Cut(e.path, "{")
-		key := prefixes(fixed)[0]
+		key := groupKey{prefixes(fixed)[0], strings.Count(e.path, "/")}
 		group := r.groups[key]
 		if group == nil {
 			group = mux.NewRouter().UseEncodedPath().SkipClean(true)
@@ -158,8 +165,10 @@ func prefixes(path string) []string {
 // Spec: CS "API Standards": unknown endpoints are 404, other methods 405, both M_UNRECOGNIZED.
 func (r *Router) find(req *http.Request) (*endpoint, error) {
 	otherMethod := false
-	for _, prefix := range prefixes(req.URL.EscapedPath()) {
-		group := r.groups[prefix]
+	path := req.URL.EscapedPath()
+	slashes := strings.Count(path, "/")
+	for _, prefix := range prefixes(path) {
+		group := r.groups[groupKey{prefix, slashes}]
 		if group == nil {
 			continue
 		}
