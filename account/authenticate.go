@@ -48,20 +48,22 @@ func (a *Accounts) Authenticate(ctx context.Context, token string, r *http.Reque
 // loadSession reads a session, and settles its tokens where this is their first use.
 func (a *Accounts) loadSession(ctx context.Context, key secret, now time.Time) (*session, error) {
 	stamp := a.sessions.stamp(key.shard)
-	var row tokenRow
-	var found bool
-	err := a.db.View(ctx, func(tx *store.Tx) (err error) {
-		row, found, err = readToken(tx, kindAccess, key)
-		return err
-	})
-	if err != nil || !found {
-		return nil, orUnknownToken(err)
+	row, err := a.viewToken(ctx, key)
+	if err != nil {
+		return nil, err
 	}
 	if row.Prior != "" && a.refusal(row) == nil {
-		if err := a.firstUse(ctx, key); err != nil {
+		err := a.db.Update(ctx, func(tx *store.Tx) error {
+			_, err := a.useToken(tx, kindAccess, key)
+			return err
+		})
+		if err != nil {
 			return nil, err
 		}
-		stamp = a.sessions.stamp(key.shard) // firstUse itself has forgotten something
+		stamp = a.sessions.stamp(key.shard)
+		if row, err = a.viewToken(ctx, key); err != nil {
+			return nil, err
+		}
 	}
 	s := &session{tokenRow: row, read: now}
 	s.seen.Store(row.Seen)
@@ -69,15 +71,16 @@ func (a *Accounts) loadSession(ctx context.Context, key secret, now time.Time) (
 	return s, nil
 }
 
-// firstUse settles a pair of tokens, unless somebody else did or it is gone.
-func (a *Accounts) firstUse(ctx context.Context, key secret) error {
-	return a.db.Update(ctx, func(tx *store.Tx) error {
-		row, found, err := readToken(tx, kindAccess, key)
-		if err != nil || !found {
-			return orUnknownToken(err)
+func (a *Accounts) viewToken(ctx context.Context, key secret) (row tokenRow, err error) {
+	err = a.db.View(ctx, func(tx *store.Tx) error {
+		var found bool
+		row, found, err = readToken(tx, kindAccess, key)
+		if err == nil && !found {
+			err = errUnknownToken
 		}
-		return a.settle(tx, row)
+		return err
 	})
+	return row, err
 }
 
 // session is an access token in memory.

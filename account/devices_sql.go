@@ -32,18 +32,27 @@ func readDevice(tx *store.Tx, user matrix.UserID, id matrix.DeviceID) (Device, b
 		WHERE ushard = $1 AND user_id = $2 AND device_id = $3`, user.Shard(), string(user), string(id))
 }
 
+// lockDevice keeps others from changing a device's tokens until the commit.
+func lockDevice(tx *store.Tx, user matrix.UserID, id matrix.DeviceID) error {
+	_, _, err := store.One(tx, scanText, `SELECT device_id FROM devices
+		WHERE ushard = $1 AND user_id = $2 AND device_id = $3 {FOR UPDATE}`, user.Shard(), string(user), string(id))
+	return err
+}
+
 func renameDevice(tx *store.Tx, user matrix.UserID, id matrix.DeviceID, name string) (bool, error) {
 	n, err := tx.Exec(`UPDATE devices SET display_name = $4 WHERE ushard = $1 AND user_id = $2 AND device_id = $3`,
 		user.Shard(), string(user), string(id), name)
 	return n == 1, err
 }
 
+// deleteDevices deletes the devices first: that locks them, so that the tokens of a refresh that is under
+// way are there to be deleted as well.
 func deleteDevices(tx *store.Tx, user matrix.UserID, ids []matrix.DeviceID) error {
 	shard, id, list := user.Shard(), string(user), store.List(ids)
-	if _, err := tx.Exec(`DELETE FROM tokens WHERE ushard = $1 AND user_id = $2 AND device_id {IN $3 TEXT}`, shard, id, list); err != nil {
+	if _, err := tx.Exec(`DELETE FROM devices WHERE ushard = $1 AND user_id = $2 AND device_id {IN $3 TEXT}`, shard, id, list); err != nil {
 		return err
 	}
-	_, err := tx.Exec(`DELETE FROM devices WHERE ushard = $1 AND user_id = $2 AND device_id {IN $3 TEXT}`, shard, id, list)
+	_, err := tx.Exec(`DELETE FROM tokens WHERE ushard = $1 AND user_id = $2 AND device_id {IN $3 TEXT}`, shard, id, list)
 	return err
 }
 

@@ -18,7 +18,7 @@ const maxFailing = 100_000
 type failures struct {
 	rate httpapi.Rate
 
-	mu   sync.Mutex // held from reading a bucket to writing it
+	mu   sync.Mutex                           // held from reading a bucket to writing it
 	full *lru.Cache[matrix.UserID, time.Time] // when the account's bucket is full again
 }
 

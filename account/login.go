@@ -72,9 +72,11 @@ func (a *Accounts) named(ctx context.Context, name string) (User, error) {
 	if err != nil || found {
 		return u, err
 	}
-	lower := "@" + strings.ToLower(user.Localpart()) + ":" + string(a.server)
-	u, _, err = a.User(ctx, matrix.UserID(lower))
-	u.ID = matrix.UserID(lower)
+	lower := matrix.UserID("@" + strings.ToLower(user.Localpart()) + ":" + string(a.server))
+	if lower != user { // people write their names with a capital
+		u, _, err = a.User(ctx, lower)
+	}
+	u.ID = lower
 	return u, err
 }
 

@@ -39,6 +39,9 @@ func (a *Accounts) newSession(tx *store.Tx, user matrix.UserID, d NewDevice) (*S
 		return nil, err
 	}
 	if !fresh {
+		if err := lockDevice(tx, user, d.ID); err != nil {
+			return nil, err
+		}
 		if err := deleteDeviceTokens(tx, user, d.ID); err != nil {
 			return nil, err
 		}
@@ -79,14 +82,8 @@ func (a *Accounts) Refresh(ctx context.Context, token string) (*Session, error) 
 	}
 	var s *Session
 	err := a.db.Update(ctx, func(tx *store.Tx) error {
-		row, found, err := readToken(tx, kindRefresh, key)
-		if err != nil || !found {
-			return orUnknownToken(err)
-		}
-		if err := a.refusal(row); err != nil {
-			return err
-		}
-		if err := a.settle(tx, row); err != nil {
+		row, err := a.useToken(tx, kindRefresh, key)
+		if err != nil {
 			return err
 		}
 		if err := pruneSuccessors(tx, row, maxSuccessors-1); err != nil {
@@ -101,18 +98,30 @@ func (a *Accounts) Refresh(ctx context.Context, token string) (*Session, error) 
 	return s, nil
 }
 
-// settle marks the first use of a pair: the pair before it and its other successors end. Access tokens
-// of the pair before are kept as expired, because requests that are under way with them must
-// be told to refresh, and not that the session is gone.
-func (a *Accounts) settle(tx *store.Tx, row tokenRow) error {
-	if row.Prior == "" {
-		return nil
+// useToken reads a token for its use. The first use of a pair ends the pair before it and its other
+// successors. Access tokens of the pair before are kept as expired, because requests that are under
+// way with them must be told to refresh, and not that the session is gone.
+func (a *Accounts) useToken(tx *store.Tx, kind int64, key secret) (row tokenRow, err error) {
+	for range 2 { // once to know the device, once with the device locked
+		var found bool
+		if row, found, err = readToken(tx, kind, key); err != nil {
+			return row, err
+		}
+		if !found {
+			return row, errUnknownToken
+		}
+		if err := lockDevice(tx, row.User, row.Device); err != nil {
+			return row, err
+		}
+	}
+	if err := a.refusal(row); err != nil || row.Prior == "" {
+		return row, err
 	}
 	if err := settlePair(tx, row, a.millis()); err != nil {
-		return fmt.Errorf("use new tokens of %s: %w", row.User, err)
+		return row, fmt.Errorf("use new tokens of %s: %w", row.User, err)
 	}
 	a.announceTokens(tx, row.User)
-	return nil
+	return row, nil
 }
 
 // refusal tells why a token that is known is not good.
@@ -130,13 +139,6 @@ var (
 	errUnknownToken = matrix.E(matrix.CodeUnknownToken, "the token is not known")
 	errSoftLogout   = matrix.E(matrix.CodeUnknownToken, "the token has expired").With("soft_logout", true)
 )
-
-func orUnknownToken(err error) error {
-	if err != nil {
-		return err
-	}
-	return errUnknownToken
-}
 
 // Logout ends a session: its device goes with it.
 func (a *Accounts) Logout(ctx context.Context, user matrix.UserID, device matrix.DeviceID) error {

@@ -149,8 +149,7 @@ func (a *Accounts) SetFlag(ctx context.Context, user matrix.UserID, flag Flag, o
 }
 
 // identified turns what a user calls themselves at log-in, a full id or a localpart, into an id of this
-// server; false where it cannot be one. Capitals are folded only where the id with them is not there,
-// which the caller finds out.
+// server; false where it cannot be one.
 func (a *Accounts) identified(name string) (matrix.UserID, bool) {
 	if !strings.HasPrefix(name, "@") {
 		name = "@" + name + ":" + string(a.server)

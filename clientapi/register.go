@@ -11,9 +11,9 @@ import (
 
 func (a *API) registerRoutes(r *httpapi.Router) {
 	v3(r, "POST", "/register", httpapi.Open(a.register), httpapi.Limit("register"))
-	v3(r, "GET", "/register/available", httpapi.Open(a.usernameAvailable), httpapi.Limit("register"))
+	v3(r, "GET", "/register/available", httpapi.Open(a.usernameAvailable), httpapi.Limit("login"))
 	r.Handle("GET", "/_matrix/client/v1/register/m.login.registration_token/validity",
-		httpapi.Open(a.registrationTokenValidity), httpapi.Limit("register"))
+		httpapi.Open(a.registrationTokenValidity), httpapi.Limit("login"))
 }
 
 type registerRequest struct {
