@@ -86,11 +86,11 @@ func (r *Rooms) refuseAll() {
 }
 
 // fulfilAll commits wishes together. A batch that the database refuses is halved, so that what it
-// cannot take fails alone.
+// cannot take fails alone; not one whose end is unknown, since it may have been committed.
 func (r *Rooms) fulfilAll(ctx context.Context, wishes []*wish) {
 	batchSize.Observe(float64(len(wishes)))
 	err := r.db.Update(ctx, func(tx *store.Tx) error { return r.runBatch(ctx, tx, wishes) })
-	if err != nil && len(wishes) > 1 {
+	if err != nil && len(wishes) > 1 && !errors.Is(err, store.ErrUnknownOutcome) {
 		half := len(wishes) / 2
 		r.log.Warn("a batch was not committed, and is halved", "wishes", len(wishes), "err", err)
 		r.fulfilAll(ctx, wishes[:half])

@@ -30,8 +30,15 @@ var (
 func (tx *Tx) Announce(c ...bus.Change) { tx.changes = append(tx.changes, c...) }
 
 // AfterCommit collects a function that runs once the transaction is committed, before Update returns,
-// and not at all otherwise. It runs on the goroutine of Update's caller, outside of the transaction.
-func (tx *Tx) AfterCommit(fn func()) { tx.after = append(tx.after, fn) }
+// and not at all otherwise. It runs on the goroutine of Update's caller, outside of the transaction. In
+// a View, whose reader sees nothing but what is committed, it runs at once.
+func (tx *Tx) AfterCommit(fn func()) {
+	if tx.readonly {
+		fn()
+		return
+	}
+	tx.after = append(tx.after, fn)
+}
 
 // Exec runs a statement that gives no rows, and tells how many it changed.
 func (tx *Tx) Exec(query string, args ...any) (rows int64, err error) {
