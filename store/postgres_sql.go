@@ -305,6 +305,12 @@ func (p *postgresDB) take(ctx context.Context, counter string, n int64) (last in
 }
 
 func (p *postgresDB) takeOnce(ctx context.Context, counter string, n int64) (last int64, err error) {
+	p.mu.Lock()
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		return 0, errClosed
+	}
 	if p.apartConn == nil {
 		if p.apartConn, err = p.connect(ctx); err != nil {
 			return 0, err

@@ -133,6 +133,9 @@ func (s *sqliteDB) view(ctx context.Context, fn func(*conn) error) error {
 		return ctx.Err()
 	}
 	defer func() { s.free <- c }()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if _, err := c.exec(context.Background(), "BEGIN", nil); err != nil {
 		return err
 	}

@@ -1,0 +1,229 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"astrocyte/store"
+)
+
+// workers runs jobs on nodes until the test ends.
+func workers(t *testing.T, h store.JobHandler, dbs ...*store.DB) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for _, db := range dbs {
+		q, err := store.NewJobs(db, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			if err := q.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+	})
+}
+
+func enqueue(t *testing.T, db *store.DB, jobs ...store.Job) {
+	t.Helper()
+	update(t, db, func(tx *store.Tx) error {
+		for _, j := range jobs {
+			if err := tx.Enqueue(j); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// empty waits until no job is left.
+func empty(t *testing.T, db *store.DB) {
+	t.Helper()
+	for {
+		n, _, err := one(db, `SELECT COUNT(*) FROM jobs`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func TestJobsRunOnce(t *testing.T) {
+	nodes(t, func(t *testing.T, a, b *store.DB) {
+		var mu sync.Mutex
+		runs := make(map[string]int)
+		workers(t, store.JobHandler{Kind: "count", Parallel: 3, Do: func(_ context.Context, j store.Job) error {
+			mu.Lock()
+			defer mu.Unlock()
+			runs[j.Key+"="+string(j.Payload)]++
+			return nil
+		}}, a, b)
+		var all []store.Job
+		for i := range 60 {
+			all = append(all, store.Job{Kind: "count", Key: fmt.Sprint(i), Payload: []byte("x")})
+		}
+		enqueue(t, a, all...)
+		enqueue(t, a, store.Job{Kind: "other", Key: "stays"})
+		for {
+			if n, _, err := one(a, `SELECT COUNT(*) FROM jobs WHERE kind = 'count'`); err != nil || n == 0 {
+				break
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if len(runs) != 60 {
+			t.Errorf("%d jobs ran", len(runs))
+		}
+		for k, n := range runs {
+			if n != 1 {
+				t.Errorf("job %s ran %d times", k, n)
+			}
+		}
+	})
+}
+
+func TestJobAskedTwiceRunsOnceWithTheNewerPayload(t *testing.T) {
+	nodes(t, func(t *testing.T, a, b *store.DB) {
+		enqueue(t, a, store.Job{Kind: "k", Key: "1", Payload: []byte("old"), Delay: time.Hour})
+		enqueue(t, b, store.Job{Kind: "k", Key: "1", Payload: []byte("new")})
+		payloads := make(chan string, 10)
+		workers(t, store.JobHandler{Kind: "k", Do: func(_ context.Context, j store.Job) error {
+			payloads <- string(j.Payload)
+			return nil
+		}}, a)
+		if got := <-payloads; got != "new" {
+			t.Errorf("ran with %s", got)
+		}
+		empty(t, a)
+		if len(payloads) != 0 {
+			t.Error("it ran again")
+		}
+	})
+}
+
+func TestJobAskedForWhileItRunsRunsAgain(t *testing.T) {
+	nodes(t, func(t *testing.T, a, b *store.DB) {
+		started, finish := make(chan string), make(chan struct{})
+		workers(t, store.JobHandler{Kind: "k", Parallel: 4, Do: func(_ context.Context, j store.Job) error {
+			started <- string(j.Payload)
+			<-finish
+			return nil
+		}}, a, b)
+		enqueue(t, a, store.Job{Kind: "k", Key: "1", Payload: []byte("first")})
+		if got := <-started; got != "first" {
+			t.Error(got)
+		}
+		enqueue(t, b, store.Job{Kind: "k", Key: "1", Payload: []byte("second")})
+		select {
+		case got := <-started:
+			t.Errorf("%s ran beside the first", got)
+		case <-time.After(50 * time.Millisecond):
+		}
+		finish <- struct{}{}
+		if got := <-started; got != "second" {
+			t.Error(got)
+		}
+		finish <- struct{}{}
+		empty(t, a)
+	})
+}
+
+func TestFailedJobRunsAgain(t *testing.T) {
+	nodes(t, func(t *testing.T, a, b *store.DB) {
+		attempts := make(chan int, 10)
+		workers(t, store.JobHandler{Kind: "k", Do: func(_ context.Context, j store.Job) error {
+			attempts <- j.Attempts
+			switch j.Attempts {
+			case 1:
+				return errors.New("it did not go well \x00\xff")
+			case 2:
+				panic("it went worse")
+			}
+			return nil
+		}}, a, b)
+		enqueue(t, a, store.Job{Kind: "k", Key: "1"})
+		for want := 1; want <= 3; want++ {
+			if got := <-attempts; got != want {
+				t.Errorf("attempt %d was told to be %d", want, got)
+			}
+		}
+		empty(t, a)
+	})
+}
+
+// A job whose run never ended is done by another node, and the late end of the first changes nothing.
+func TestAbandonedJobIsTakenOver(t *testing.T) {
+	nodes(t, func(t *testing.T, a, b *store.DB) {
+		stuck, release := make(chan store.Job, 1), make(chan struct{})
+		workers(t, store.JobHandler{Kind: "k", Patience: 30 * time.Millisecond, Do: func(_ context.Context, j store.Job) error {
+			stuck <- j
+			<-release // deaf to its context
+			return nil
+		}}, a)
+		enqueue(t, a, store.Job{Kind: "k", Key: "1"})
+		first := <-stuck
+		done := make(chan struct{}, 10)
+		workers(t, store.JobHandler{Kind: "k", Do: func(_ context.Context, j store.Job) error {
+			done <- struct{}{}
+			return nil
+		}}, b)
+		<-done
+		empty(t, b)
+		enqueue(t, b, store.Job{Kind: "k", Key: "1", Delay: time.Hour}) // another of the same name
+		update(t, b, func(tx *store.Tx) error { return tx.Finish(first) })
+		if n, _, err := one(b, `SELECT COUNT(*) FROM jobs`); n != 1 || err != nil {
+			t.Errorf("%d jobs are left, %v", n, err)
+		}
+		close(release)
+	})
+}
+
+// A handler may finish its job in the transaction of its own write: both are there or neither.
+func TestJobFinishedWithItsWrite(t *testing.T) {
+	nodes(t, func(t *testing.T, a, b *store.DB) {
+		things(t, a)
+		refused := errors.New("refused")
+		workers(t, store.JobHandler{Kind: "k", Do: func(ctx context.Context, j store.Job) error {
+			return b.Update(ctx, func(tx *store.Tx) error {
+				if err := errors.Join(add(tx, int64(j.Attempts)), tx.Finish(j)); err != nil {
+					return err
+				}
+				if j.Attempts == 1 {
+					return refused
+				}
+				return nil
+			})
+		}}, a)
+		enqueue(t, a, store.Job{Kind: "k", Key: "1"})
+		empty(t, a)
+		if got := ids(t, a); len(got) != 1 || got[0] != 2 {
+			t.Errorf("wrote %v", got)
+		}
+	})
+}
+
+func TestJobHandlersAreChecked(t *testing.T) {
+	do := func(context.Context, store.Job) error { return nil }
+	for why, h := range map[string][]store.JobHandler{
+		"no kind":     {{Do: do}},
+		"no function": {{Kind: "k"}},
+		"twice":       {{Kind: "k", Do: do}, {Kind: "k", Do: do}},
+	} {
+		if _, err := store.NewJobs(&store.DB{}, h...); err == nil {
+			t.Errorf("%s was taken", why)
+		}
+	}
+}
