@@ -30,7 +30,7 @@ var floors = [][]string{
 	{"store"},
 	{"bus", "httpapi"},
 	{"config", "roomserver/rules", "lru"},
-	{"matrix/canonicaljson"},
+	{"matrix/canonicaljson", "matrix/glob"},
 	{"matrix"},
 }
 

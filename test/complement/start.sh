@@ -1,11 +1,12 @@
 #!/bin/sh
 # Starts a server for the conformance suite Complement: SERVER_NAME is its name, 8008 speaks HTTP and 8448
-# HTTPS. It may be started many times on the same data. ASTROCYTE is the program, DATA the folder.
+# HTTPS. It may be started many times on the same data. ASTROCYTE is the program, DATA the
+# folder, CA that of the authority.
 set -eu
 
 program=${ASTROCYTE:-astrocyte}
 data=${DATA:-/data}
-ca=/complement/ca
+ca=${CA:-/complement/ca}
 mkdir -p "$data"
 
 # A new certificate at every start: the name may be another one.
