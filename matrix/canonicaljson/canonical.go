@@ -13,8 +13,7 @@ func Canonical(dst, in []byte, m Mode) ([]byte, error) {
 
 // CanonicalIn is Canonical for a value that will stand within outer containers of another one.
 func CanonicalIn(dst, in []byte, m Mode, outer int) ([]byte, error) {
-	var members [memberRoom]member
-	s := scanner{in: in, out: dst, mode: m, depth: outer, members: members[:0]}
+	s := scanner{in: in, out: dst, mode: m, depth: outer}
 	if err := s.whole(); err != nil {
 		return dst, err
 	}
@@ -38,25 +37,13 @@ func Marshal(v any) ([]byte, error) {
 	return Canonical(make([]byte, 0, plain.Len()), plain.Bytes(), Strict)
 }
 
-// memberRoom is how many members of open objects are remembered without an allocation.
-const memberRoom = 64
-
-// member is where a member of an object stands in the output: its key without the quotes from key to
-// keyEnd, and the whole of it to end. The quote before the key is at key-1.
-type member struct {
-	key, keyEnd, end int32
-	escaped          bool // the key has an escape, so its bytes do not sort as its code points do
-}
-
 // scanner reads one JSON value and writes its canonical form.
 type scanner struct {
-	in      []byte
-	pos     int
-	out     []byte
-	mode    Mode
-	depth   int
-	members []member // of all open objects, a stack
-	scratch []byte   // for putting members in order
+	in    []byte
+	pos   int
+	out   []byte
+	mode  Mode
+	depth int
 }
 
 func (s *scanner) fail(why string) error { return &SyntaxError{Offset: s.pos, Why: why} }
@@ -171,7 +158,10 @@ func (s *scanner) array() error {
 	}
 }
 
+// object reads an object. Most come with their keys in order, so that only the last key is remembered;
+// where one is not, the members are sorted when all are there.
 func (s *scanner) object() error {
+	start := len(s.out)
 	if err := s.enter('{'); err != nil {
 		return err
 	}
@@ -179,26 +169,25 @@ func (s *scanner) object() error {
 		s.leave('}')
 		return nil
 	}
-	base, sorted := len(s.members), true
+	sorted := true
+	var last key
 	for {
-		m, err := s.key()
+		k, err := s.key()
 		if err != nil {
 			return err
 		}
-		if n := len(s.members); n > base && sorted {
-			switch c := s.compare(s.members[n-1], m); {
+		if last.end > 0 && sorted {
+			switch c := compare(s.out, last, k); {
 			case c == 0:
-				return s.fail("the same key twice")
+				return s.fail(twice)
 			case c > 0:
 				sorted = false
 			}
 		}
-		at := len(s.members)
-		s.members = append(s.members, m)
+		last = k
 		if err := s.value(); err != nil {
 			return err
 		}
-		s.members[at].end = int32(len(s.out))
 		switch s.next() {
 		case ',':
 			s.pos++
@@ -208,62 +197,76 @@ func (s *scanner) object() error {
 		default:
 			return s.fail("a comma or } is missing")
 		}
-		if !sorted {
-			if err := s.sort(s.members[base:]); err != nil {
-				return err
-			}
-		}
-		s.members = s.members[:base]
 		s.leave('}')
+		if !sorted && !s.sort(start) {
+			return s.fail(twice)
+		}
 		return nil
 	}
 }
 
+const twice = "the same key twice"
+
+// key is where a key stands in the output, without its quotes.
+type key struct {
+	start, end int
+	escaped    bool // it has an escape, so that its bytes do not sort as its code points do
+}
+
 // key reads the key of a member and the colon behind it.
-func (s *scanner) key() (member, error) {
+func (s *scanner) key() (key, error) {
 	if s.next() != '"' {
-		return member{}, s.fail("a key is missing")
+		return key{}, s.fail("a key is missing")
 	}
 	start := len(s.out) + 1
 	escaped, err := s.text()
 	if err != nil {
-		return member{}, err
+		return key{}, err
 	}
-	m := member{key: int32(start), keyEnd: int32(len(s.out) - 1), escaped: escaped}
+	k := key{start: start, end: len(s.out) - 1, escaped: escaped}
 	if s.next() != ':' {
-		return member{}, s.fail("a colon is missing")
+		return key{}, s.fail("a colon is missing")
 	}
 	s.pos++
 	s.out = append(s.out, ':')
-	return m, nil
+	return k, nil
 }
 
-// compare orders two members by the code points of their keys.
-func (s *scanner) compare(a, b member) int {
-	ka, kb := s.out[a.key:a.keyEnd], s.out[b.key:b.keyEnd]
+// compare orders two keys by their code points, which is the order of their UTF-8.
+func compare(out []byte, a, b key) int {
+	ka, kb := out[a.start:a.end], out[b.start:b.end]
 	if a.escaped || b.escaped {
 		return bytes.Compare(unescape(nil, ka), unescape(nil, kb))
 	}
 	return bytes.Compare(ka, kb)
 }
 
-// sort puts the members of an object in order, in the output, and finds keys that stand there twice.
-func (s *scanner) sort(members []member) error {
-	start := members[0].key - 1
-	s.scratch = append(s.scratch[:0], s.out[start:]...)
-	slices.SortFunc(members, s.compare)
-	for i := range members[1:] {
-		if s.compare(members[i], members[i+1]) == 0 {
-			return s.fail("the same key twice")
-		}
+// sort puts the members of the object in order that stands in the output from start on. It gives false
+// where two have the same key.
+func (s *scanner) sort(start int) bool {
+	type member struct {
+		key key
+		end int
 	}
-	out := s.out[:start]
+	var room [32]member
+	members := room[:0]
+	object := bytes.Clone(s.out[start:])
+	w := Walk(object)
+	for w.Next() {
+		k := key{start: w.keyStart, end: w.keyStart + len(w.key), escaped: bytes.IndexByte(w.key, '\\') >= 0}
+		members = append(members, member{k, w.end})
+	}
+	slices.SortFunc(members, func(a, b member) int { return compare(object, a.key, b.key) })
+	out := s.out[:start+1]
 	for i, m := range members {
 		if i > 0 {
+			if compare(object, members[i-1].key, m.key) == 0 {
+				return false
+			}
 			out = append(out, ',')
 		}
-		out = append(out, s.scratch[m.key-1-start:m.end-start]...)
+		out = append(out, object[m.key.start-1:m.end]...)
 	}
-	s.out = out
-	return nil
+	s.out = append(out, '}')
+	return true
 }

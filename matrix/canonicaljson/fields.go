@@ -41,6 +41,7 @@ type Walker struct {
 	pos        int
 	close      byte
 	key        []byte
+	keyStart   int
 	start, end int
 	err        error
 }
@@ -132,7 +133,8 @@ func (w *Walker) readKey() bool {
 		return w.fail("a key is missing")
 	}
 	end := skipText(w.in, w.pos)
-	w.key = w.in[w.pos+1 : max(end-1, w.pos+1)]
+	w.keyStart = w.pos + 1
+	w.key = w.in[w.keyStart:max(end-1, w.keyStart)]
 	w.pos = end
 	if w.skip(); w.pos >= len(w.in) || w.in[w.pos] != ':' {
 		return w.fail("a colon is missing")
@@ -184,7 +186,7 @@ func skipValue(in []byte, i int) int {
 			i++
 			continue
 		default:
-			for i < len(in) && !delimiter(in[i]) {
+			for i++; i < len(in) && !delimiter(in[i]); {
 				i++
 			}
 		}
@@ -213,10 +215,9 @@ func Text(value []byte) (string, bool) {
 
 // unescapeAny is unescape for strings that are not canonical, with any escape.
 func unescapeAny(text []byte) string {
-	var members [1]member
 	in := make([]byte, 0, len(text)+2)
 	in = append(append(append(in, '"'), text...), '"')
-	s := scanner{in: in, members: members[:0]}
+	s := scanner{in: in}
 	if _, err := s.text(); err != nil {
 		return ""
 	}

@@ -82,34 +82,45 @@ func (x *index) scan(raw []byte) error {
 func (e *Event) fill(id matrix.EventID) {
 	var textRoom [1024]byte
 	var endRoom [40]int32
-	p := parts{text: textRoom[:0], ends: endRoom[:0]}
 	x, raw := &e.at, e.raw
-	p.add(x.sender.of(raw))
-	p.add(x.typ.of(raw))
-	p.add(x.stateKey.of(raw))
-	p.add(e.redactsValue())
-	p.add(x.room.of(raw))
-	p.add(x.eventID.of(raw))
-	p.addReferences(e.version, x.prev.of(raw))
-	prev := len(p.ends)
-	p.addReferences(e.version, x.auth.of(raw))
-
-	p.all = string(p.text)
-	e.sender, e.typ, e.key = matrix.UserID(p.cut(0)), p.cut(1), p.cut(2)
-	e.redacts, e.room = matrix.EventID(p.cut(3)), matrix.RoomID(p.cut(4))
-	ids := make([]matrix.EventID, len(p.ends)-scalars)
-	for i := range ids {
-		ids[i] = matrix.EventID(p.cut(scalars + i))
+	text, ends := textRoom[:0], endRoom[:0]
+	for _, value := range [scalars][]byte{
+		x.sender.of(raw), x.typ.of(raw), x.stateKey.of(raw), e.redactsValue(), x.room.of(raw), x.eventID.of(raw),
+	} {
+		text = canonicaljson.AppendUnquoted(text, value)
+		ends = append(ends, int32(len(text)))
 	}
-	e.prev, e.auth = ids[:prev-scalars:prev-scalars], ids[prev-scalars:]
+	text, ends = e.appendReferences(text, ends, x.prev)
+	prev := len(ends) - scalars
+	text, ends = e.appendReferences(text, ends, x.auth)
+
+	all, from := string(text), int32(0)
+	next := func() string {
+		part := all[from:ends[0]]
+		from, ends = ends[0], ends[1:]
+		return part
+	}
+	e.sender, e.typ, e.key = matrix.UserID(next()), next(), next()
+	e.redacts, e.room, e.id = matrix.EventID(next()), matrix.RoomID(next()), matrix.EventID(next())
+	ids := make([]matrix.EventID, len(ends))
+	for i := range ids {
+		ids[i] = matrix.EventID(next())
+	}
+	e.prev, e.auth = ids[:prev:prev], ids[prev:]
 	e.depth, _ = integer(x.depth.of(raw))
 	e.ts, _ = integer(x.ts.of(raw))
+	e.name(id)
+}
+
+// scalars is how many texts fill reads before the references.
+const scalars = 6
+
+// name gives the event its id, and the create event its room, where these are hashes.
+func (e *Event) name(id matrix.EventID) {
 	switch {
 	case id != "":
 		e.id = id
-	case e.version.EventIDInside:
-		e.id = matrix.EventID(p.cut(5))
-	default:
+	case !e.version.EventIDInside:
 		e.id = hashID(e.version, e.ReferenceHash())
 	}
 	if e.version.RoomIDIsHash && e.isCreate() {
@@ -117,45 +128,25 @@ func (e *Event) fill(id matrix.EventID) {
 	}
 }
 
-// scalars is how many texts fill reads before the references.
-const scalars = 6
-
-// parts gathers the texts of an event into one string.
-type parts struct {
-	text []byte
-	ends []int32
-	all  string
-}
-
-func (p *parts) add(value []byte) {
-	p.text = canonicaljson.AppendUnquoted(p.text, value)
-	p.ends = append(p.ends, int32(len(p.text)))
-}
-
-func (p *parts) cut(i int) string {
-	from := int32(0)
-	if i > 0 {
-		from = p.ends[i-1]
+// appendReferences appends the ids of prev_events or auth_events, and where each ends.
+func (e *Event) appendReferences(text []byte, ends []int32, at span) ([]byte, []int32) {
+	if !at.ok() {
+		return text, ends
 	}
-	return p.all[from:p.ends[i]]
-}
-
-func (p *parts) addReferences(v *Version, list []byte) {
-	if len(list) == 0 {
-		return
-	}
-	w := canonicaljson.WalkArray(list)
+	w := canonicaljson.WalkArray(at.of(e.raw))
 	for w.Next() {
 		id := w.Value()
-		if v.EventIDInside {
+		if e.version.EventIDInside {
 			pair := canonicaljson.WalkArray(id)
 			if !pair.Next() {
 				continue
 			}
 			id = pair.Value()
 		}
-		p.add(id)
+		text = canonicaljson.AppendUnquoted(text, id)
+		ends = append(ends, int32(len(text)))
 	}
+	return text, ends
 }
 
 // redactsValue is the value that names what a redaction is about, nil in other events.

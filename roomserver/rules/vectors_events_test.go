@@ -51,7 +51,7 @@ func checkCanonical(_ *vectorFile, record json.RawMessage) error {
 	for name, want := range r.InEvent {
 		v, _ := rules.ByID(matrix.RoomVersion(name[1:]))
 		pdu := `{"auth_events":[],"content":{"x":` + string(r.In) + `},"depth":1,"hashes":{"sha256":"` + strings.Repeat("A", 43) + `"},` +
-			`"origin_server_ts":1,"prev_events":[],"sender":"@a:b","signatures":{},"type":"m","room_id":`
+			`"origin_server_ts":1,"prev_events":[],"sender":"@a:b","signatures":{"b":{}},"type":"m","room_id":`
 		if name == "v1" {
 			pdu += `"!r:b","event_id":"$e:b"}`
 		} else {
