@@ -1,0 +1,74 @@
+package syncapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"astrocyte/account"
+	"astrocyte/bus"
+	"astrocyte/httpapi"
+	"astrocyte/matrix"
+	"astrocyte/roomserver"
+	"astrocyte/store"
+)
+
+// Options are what the API needs. The functions may be nil: then there is nothing of their kind.
+type Options struct {
+	DB       *store.DB
+	Bus      bus.Bus
+	Rooms    *roomserver.Rooms
+	Accounts *account.Accounts
+	Log      *slog.Logger
+	Now      func() time.Time
+
+	// Counts counts what a user has not read of a room, threads apart where wanted.
+	Counts func(tx *store.Tx, user matrix.UserID, room roomserver.Head, threads bool) (Unread, error)
+	// Devices reads what is new for a device's encryption between two positions; from 0 on it is all.
+	Devices func(tx *store.Tx, v roomserver.Viewer, since, upto int64) (DeviceNews, error)
+}
+
+// API serves /sync.
+type API struct {
+	db       *store.DB
+	rooms    *roomserver.Rooms
+	accounts *account.Accounts
+	log      *slog.Logger
+	now      func() time.Time
+	waker    *waker
+	sent     *sent
+	counts   func(tx *store.Tx, user matrix.UserID, room roomserver.Head, threads bool) (Unread, error)
+	devices  func(tx *store.Tx, v roomserver.Viewer, since, upto int64) (DeviceNews, error)
+}
+
+// New makes the API.
+func New(o Options) *API {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &API{
+		db: o.DB, rooms: o.Rooms, accounts: o.Accounts, log: o.Log, now: o.Now,
+		waker: newWaker(o.DB, o.Bus, o.Log, o.Now), sent: newSent(),
+		counts: o.Counts, devices: o.Devices,
+	}
+}
+
+// Routes registers the endpoints.
+func (a *API) Routes(r *httpapi.Router) {
+	for _, path := range []string{"/_matrix/client/v3/sync", "/_matrix/client/r0/sync"} {
+		r.Handle(http.MethodGet, path, httpapi.Authed(a.sync), httpapi.GuestsToo())
+	}
+}
+
+// Run wakes those who wait, until ctx ends.
+func (a *API) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.waker.Run(ctx) })
+	return g.Wait()
+}

@@ -1,0 +1,92 @@
+package syncapi
+
+import (
+	"fmt"
+
+	"astrocyte/matrix"
+	"astrocyte/roomserver"
+)
+
+// readJoined reads what is new in a room that the user is joined to.
+func (r *reading) readJoined(v *visit) error {
+	known, err := r.wasJoined(v.Room, v.Since)
+	if err != nil {
+		return err
+	}
+	j := &joinedNews{room: v.ID, entered: !known || r.fullState, ephemeral: v.ephemeral}
+	if v.moved || j.entered {
+		sp := span{room: v.Room, above: r.since.Pos, below: beyond, now: v.head.Snap, fresh: j.entered, since: r.since.Pos}
+		if !known {
+			sp.above = everything
+		}
+		if err := r.readTimelineAndState(j, sp, v.head); err != nil {
+			return err
+		}
+	}
+	if j.account, err = r.roomAccountData(v.ID, !known); err != nil {
+		return err
+	}
+	if !j.worthTelling() {
+		return nil
+	}
+	if j.unread, err = r.unread(v); err != nil {
+		return err
+	}
+	r.out.join = append(r.out.join, j)
+	return nil
+}
+
+func (r *reading) readTimelineAndState(j *joinedNews, sp span, head roomserver.Head) error {
+	var err error
+	if j.timeline, err = r.readTimeline(sp); err != nil {
+		return err
+	}
+	s, err := r.openState(sp, j.timeline)
+	if err != nil {
+		return err
+	}
+	if sp.fresh || s.renames() {
+		if j.summary, err = r.summarize(sp.room, s, head); err != nil {
+			return err
+		}
+	}
+	if s.own = sp.fresh; j.summary != nil {
+		s.heroes = j.summary.heroes
+	}
+	j.state, err = r.readState(s)
+	return err
+}
+
+// wasJoined says whether the user was joined to a room at the client's token. A membership that began
+// before is an answer; otherwise they may have left and come back since, and the state of then tells.
+func (r *reading) wasJoined(room roomserver.RoomNID, began int64) (bool, error) {
+	if r.initial {
+		return false, nil
+	}
+	if began <= r.since.Pos {
+		return true, nil
+	}
+	snap, err := r.stateAt(room, r.since.Pos)
+	if err != nil {
+		return false, err
+	}
+	return r.joinedIn(snap)
+}
+
+// joinedIn says whether the user is joined in a state of a room.
+func (r *reading) joinedIn(snap int64) (bool, error) {
+	st, err := r.a.rooms.State(r.tx, snap)
+	if err != nil {
+		return false, fmt.Errorf("load state %d: %w", snap, err)
+	}
+	e, err := r.a.rooms.StateEvent(r.tx, st, "m.room.member", string(r.viewer.User))
+	return e != nil && e.Membership() == matrix.Join, err
+}
+
+// unread counts what the user has not read.
+func (r *reading) unread(v *visit) (Unread, error) {
+	if r.a.counts == nil {
+		return Unread{}, nil
+	}
+	return r.a.counts(r.tx, r.viewer.User, v.head, r.filter.threads())
+}

@@ -1,0 +1,149 @@
+package syncapi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"astrocyte/account"
+	"astrocyte/matrix"
+	"astrocyte/roomserver"
+	"astrocyte/store"
+)
+
+// question is what a client asks: what is new to me since a token?
+type question struct {
+	viewer    roomserver.Viewer
+	filter    *filter
+	since     Token // what came after it is new
+	shown     Token // the newest token that the client is known to have
+	follows   Token // the token that the client has by the time that it gets the answer
+	initial   bool  // the client knows nothing
+	fullState bool
+	after     stateForm
+}
+
+// reading is the making of one answer, in one transaction.
+type reading struct {
+	question
+	a       *API
+	tx      *store.Tx
+	upto    int64 // the position of the transaction
+	ignored map[matrix.UserID]bool
+	joined  []joinedRoom
+	changed []roomserver.UserRoom // memberships that began since the token; all, where initial
+	device  *deviceSent           // nil: members are not loaded lazily
+	told    map[member]int64
+	all     []account.AccountDatum // all account data, once it is needed
+	out     *news
+}
+
+// read answers a question.
+func (a *API) read(ctx context.Context, q question) (*news, error) {
+	r := &reading{question: q, a: a}
+	err := a.db.View(ctx, func(tx *store.Tx) error {
+		*r = reading{question: q, a: a, tx: tx, told: make(map[member]int64)}
+		return r.run()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what is new to %s: %w", q.viewer.User, err)
+	}
+	if r.device != nil {
+		a.sent.tell(q.viewer, r.device, q.follows, r.out.next, r.told)
+	}
+	return r.out, nil
+}
+
+func (r *reading) run() error {
+	var err error
+	if r.upto, err = r.tx.Pos(); err != nil {
+		return err
+	}
+	if r.since.Pos > r.upto {
+		// The database was restored from a backup: what the client knows is not what is here.
+		r.since, r.shown, r.initial = Token{}, Token{}, true
+	}
+	r.out = &news{next: Token{Pos: r.upto}, form: form{r.filter, r.after}}
+	if r.filter.lazy() {
+		r.device = r.a.sent.at(r.viewer, r.shown, r.initial)
+	}
+	for _, part := range []func() error{r.findRooms, r.findIgnored, r.readAccountData, r.readRooms, r.readDevices} {
+		if err := part(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// from is the position after which things are new.
+func (r *reading) from() int64 {
+	if r.initial {
+		return 0
+	}
+	return r.since.Pos
+}
+
+// findIgnored reads whose messages the user does not want to see.
+//
+// Spec: CS "Ignoring Users".
+func (r *reading) findIgnored() error {
+	raw, found, err := account.ReadAccountData(r.tx, r.viewer.User, "", "m.ignored_user_list")
+	if err != nil || !found {
+		return err
+	}
+	var list struct {
+		Users map[matrix.UserID]json.RawMessage `json:"ignored_users"`
+	}
+	if json.Unmarshal(raw, &list) != nil {
+		return nil // the user's own, and not a list: nobody is ignored
+	}
+	r.ignored = make(map[matrix.UserID]bool, len(list.Users))
+	for user := range list.Users {
+		r.ignored[user] = true
+	}
+	delete(r.ignored, r.viewer.User)
+	return nil
+}
+
+// readAccountData reads the account data that is new, and keeps what belongs to rooms for them.
+func (r *reading) readAccountData() error {
+	data, err := account.AccountDataSince(r.tx, r.viewer.User, r.from(), r.upto)
+	if err != nil {
+		return fmt.Errorf("read account data: %w", err)
+	}
+	for _, d := range data {
+		if d.Room == "" && r.filter.wantsDatum(r.viewer.User, d) {
+			r.out.account = append(r.out.account, d)
+		}
+	}
+	r.all = data
+	return nil
+}
+
+// roomAccountData gives the account data of a room: what is new, or all of it.
+func (r *reading) roomAccountData(room matrix.RoomID, whole bool) ([]account.AccountDatum, error) {
+	data := r.all
+	if whole && !r.initial {
+		var err error
+		if data, err = account.AccountDataSince(r.tx, r.viewer.User, 0, r.upto); err != nil {
+			return nil, fmt.Errorf("read all account data: %w", err)
+		}
+	}
+	var out []account.AccountDatum
+	for _, d := range data {
+		if d.Room == room && r.filter.wantsDatum(r.viewer.User, d) {
+			out = append(out, d)
+		}
+	}
+	return out, nil
+}
+
+// readDevices reads what is new for the encryption of the device.
+func (r *reading) readDevices() error {
+	if r.a.devices == nil {
+		return nil
+	}
+	var err error
+	r.out.devices, err = r.a.devices(r.tx, r.viewer, r.from(), r.upto)
+	return err
+}

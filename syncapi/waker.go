@@ -1,0 +1,310 @@
+package syncapi
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"astrocyte/bus"
+	"astrocyte/matrix"
+	"astrocyte/roomserver"
+	"astrocyte/store"
+)
+
+const (
+	// checkEvery is how often the timeline is looked at for rooms whose hint was lost.
+	checkEvery = 3 * time.Second
+	// watchIdle is how long the rooms of a user are kept whom nobody waits for.
+	watchIdle = 10 * time.Minute
+	// sweepEvery is how often idle watches are looked for.
+	sweepEvery = time.Minute
+)
+
+// waker knows who waits for what, and wakes them. One mutex guards it; nothing is done under it but
+// looking up and signalling.
+type waker struct {
+	db    *store.DB
+	bus   bus.Bus
+	log   *slog.Logger
+	now   func() time.Time
+	heads *heads
+
+	mu    sync.Mutex
+	users map[matrix.UserID]*watch
+	rooms map[roomserver.RoomNID]*audience
+	byID  map[matrix.RoomID]roomserver.RoomNID // of the rooms above: typing is told by room id
+}
+
+// watch is what is known of one user of this server who waits, or did lately.
+type watch struct {
+	user    matrix.UserID
+	waiters []*waiter
+	joined  []joinedRoom // sorted by nid; never changed, only replaced
+	at      int64        // the position at which joined was read; 0: not yet
+	idle    time.Time    // since when nobody waits
+}
+
+// audience is who watches a room.
+type audience struct {
+	id      matrix.RoomID // the one copy of it that all watches share
+	watches []*watch
+}
+
+// joinedRoom is a room that a user is joined to.
+type joinedRoom struct {
+	Room  roomserver.RoomNID
+	ID    matrix.RoomID
+	Since int64 // position where the membership began
+}
+
+func newWaker(db *store.DB, b bus.Bus, log *slog.Logger, now func() time.Time) *waker {
+	return &waker{
+		db: db, bus: b, log: log, now: now, heads: newHeads(),
+		users: make(map[matrix.UserID]*watch),
+		rooms: make(map[roomserver.RoomNID]*audience),
+		byID:  make(map[matrix.RoomID]roomserver.RoomNID),
+	}
+}
+
+// waiter is one poll or socket that waits for news of its user.
+type waiter struct {
+	waker *waker
+	watch *watch
+	woken chan struct{} // holds one signal
+}
+
+// listen registers a waiter. What is committed from now on signals it.
+func (k *waker) listen(user matrix.UserID) *waiter {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w := k.users[user]
+	if w == nil {
+		w = &watch{user: user}
+		k.users[user] = w
+	}
+	it := &waiter{waker: k, watch: w, woken: make(chan struct{}, 1)}
+	w.waiters = append(w.waiters, it)
+	waiting.Inc()
+	return it
+}
+
+// stop ends the waiting.
+func (w *waiter) stop() {
+	k := w.waker
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w.watch.waiters = slices.DeleteFunc(w.watch.waiters, func(o *waiter) bool { return o == w })
+	if len(w.watch.waiters) == 0 {
+		w.watch.idle = k.now()
+	}
+	waiting.Dec()
+}
+
+// signal wakes the waiter; it sleeps on where a signal is pending already.
+func (w *waiter) signal() {
+	select {
+	case w.woken <- struct{}{}:
+	default:
+	}
+}
+
+func (w *watch) signal() {
+	for _, it := range w.waiters {
+		it.signal()
+	}
+}
+
+// joinedOf gives the rooms that a user is joined to, as they were read last, and the position of that
+// reading; 0 if they are not known.
+func (k *waker) joinedOf(user matrix.UserID) (rooms []joinedRoom, at int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if w := k.users[user]; w != nil {
+		return w.joined, w.at
+	}
+	return nil, 0
+}
+
+// setJoined tells which rooms a user was joined to at a position. A room that moved between that reading
+// and now had nobody to wake, so its new watchers are signalled.
+func (k *waker) setJoined(user matrix.UserID, rooms []joinedRoom, at int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w := k.users[user]
+	if w == nil || at <= w.at {
+		return
+	}
+	missed := false
+	for i, r := range rooms {
+		id, fresh := k.attach(w, r)
+		rooms[i].ID = id
+		missed = missed || fresh && k.heads.after(r.Room, at)
+	}
+	for _, r := range w.joined {
+		_, still := slices.BinarySearchFunc(rooms, r.Room, byRoom)
+		if !still {
+			k.detach(w, r)
+		}
+	}
+	w.joined, w.at = rooms, at
+	if missed {
+		w.signal()
+	}
+}
+
+func byRoom(r joinedRoom, nid roomserver.RoomNID) int {
+	switch {
+	case r.Room < nid:
+		return -1
+	case r.Room > nid:
+		return 1
+	}
+	return 0
+}
+
+// attach makes a user watch a room, and says whether that is new.
+func (k *waker) attach(w *watch, r joinedRoom) (matrix.RoomID, bool) {
+	a := k.rooms[r.Room]
+	if a == nil {
+		a = &audience{id: r.ID}
+		k.rooms[r.Room] = a
+		k.byID[r.ID] = r.Room
+	}
+	if _, already := slices.BinarySearchFunc(w.joined, r.Room, byRoom); already {
+		return a.id, false
+	}
+	a.watches = append(a.watches, w)
+	return a.id, true
+}
+
+func (k *waker) detach(w *watch, r joinedRoom) {
+	a := k.rooms[r.Room]
+	if a == nil {
+		return
+	}
+	if i := slices.Index(a.watches, w); i >= 0 {
+		last := len(a.watches) - 1
+		a.watches[i] = a.watches[last]
+		a.watches = a.watches[:last]
+	}
+	if len(a.watches) == 0 {
+		delete(k.rooms, r.Room)
+		delete(k.byID, a.id)
+	}
+}
+
+// Run hands the hints of the bus on to the waiters, and looks for those that were lost.
+func (k *waker) Run(ctx context.Context) error {
+	sub := k.bus.Subscribe(bus.Room, bus.User, bus.Typing)
+	defer sub.Close()
+	check, sweep := time.NewTicker(checkEvery), time.NewTicker(sweepEvery)
+	defer check.Stop()
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case c := <-sub.C:
+			k.heed(c)
+		case <-check.C:
+			if err := k.check(ctx); err != nil && ctx.Err() == nil {
+				k.log.Error("look for rooms that moved", "err", err)
+			}
+		case <-sweep.C:
+			k.sweep()
+		}
+	}
+}
+
+// heed wakes those whom a change concerns.
+func (k *waker) heed(c bus.Change) {
+	switch c.Kind {
+	case bus.Room:
+		nid, err := strconv.ParseInt(c.Key, 10, 64)
+		if err != nil {
+			return
+		}
+		k.heads.note(roomserver.RoomNID(nid), c.Pos)
+		k.wakeRooms(roomserver.RoomNID(nid))
+	case bus.Typing:
+		k.mu.Lock()
+		nid, watched := k.byID[matrix.RoomID(c.Key)]
+		k.mu.Unlock()
+		if watched {
+			k.wakeRooms(nid)
+		}
+	case bus.User:
+		k.wakeUser(matrix.UserID(c.Key))
+	case bus.Lost:
+		k.wakeAll()
+	}
+}
+
+// wakeRooms signals all who watch the rooms.
+func (k *waker) wakeRooms(rooms ...roomserver.RoomNID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, nid := range rooms {
+		if a := k.rooms[nid]; a != nil {
+			for _, w := range a.watches {
+				w.signal()
+			}
+		}
+	}
+}
+
+func (k *waker) wakeUser(user matrix.UserID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if w := k.users[user]; w != nil {
+		w.signal()
+	}
+}
+
+func (k *waker) wakeAll() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, w := range k.users {
+		w.signal()
+	}
+}
+
+// fill brings the heads up to the position of a transaction, and wakes the watchers of rooms of which
+// no hint had come.
+func (k *waker) fill(tx *store.Tx, upto int64) error {
+	news, err := k.heads.fill(tx, upto)
+	if len(news) > 0 {
+		k.wakeRooms(news...)
+	}
+	return err
+}
+
+// check looks at the timeline.
+func (k *waker) check(ctx context.Context) error {
+	return k.db.View(ctx, func(tx *store.Tx) error {
+		upto, err := tx.Pos()
+		if err != nil {
+			return err
+		}
+		return k.fill(tx, upto)
+	})
+}
+
+// sweep forgets users whom nobody has waited for in a long time.
+func (k *waker) sweep() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	before := k.now().Add(-watchIdle)
+	for user, w := range k.users {
+		if len(w.waiters) > 0 || w.idle.After(before) {
+			continue
+		}
+		for _, r := range w.joined {
+			k.detach(w, r)
+		}
+		delete(k.users, user)
+	}
+}
