@@ -14,6 +14,7 @@ import (
 	"astrocyte/account"
 	"astrocyte/config"
 	"astrocyte/httpapi"
+	"astrocyte/roomserver"
 	"astrocyte/store"
 )
 
@@ -36,7 +37,9 @@ type Server struct {
 	log      *slog.Logger
 	key      SigningKey
 	db       *store.DB
+	now      func() time.Time
 	accounts *account.Accounts
+	rooms    *roomserver.Rooms
 	router   *httpapi.Router
 	limiter  *httpapi.Limiter
 
@@ -50,7 +53,10 @@ type Server struct {
 // New makes every part of a server and opens its addresses. What it has opened is closed by Run, or by
 // Close where Run is not called.
 func New(ctx context.Context, o Options) (*Server, error) {
-	s := &Server{o: o, log: o.Log}
+	s := &Server{o: o, log: o.Log, now: o.Now}
+	if s.now == nil {
+		s.now = time.Now
+	}
 	if err := s.make(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

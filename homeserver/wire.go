@@ -4,17 +4,20 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"astrocyte/account"
 	"astrocyte/bus"
+	"astrocyte/clientapi"
 	"astrocyte/httpapi"
+	"astrocyte/roomserver"
 	"astrocyte/store"
 )
 
 // makeParts makes the parts from the ground up, and lists those that run.
 func (s *Server) makeParts(ctx context.Context) error {
 	c := s.o.Config
-	wakes := bus.NewLocal()
+	wakes := s.makeBus()
 	s.runs("bus", wakes.Run)
 
 	var err error
@@ -26,19 +29,38 @@ func (s *Server) makeParts(ctx context.Context) error {
 
 	trusted := prefixesOf(c.TrustedProxies)
 	s.accounts = account.New(account.Options{
-		DB: s.db, Bus: wakes, Log: s.logOf("account"), Server: c.ServerName, Now: s.o.Now,
+		DB: s.db, Bus: wakes, Log: s.logOf("account"), Server: c.ServerName, Now: s.now,
 		Registration: c.Registration, Passwords: c.Passwords, Sessions: c.Sessions,
 		ClientAddress: func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, trusted) },
 	})
 	s.runs("account", s.accounts.Run)
+
+	s.rooms = roomserver.New(roomserver.Options{
+		DB: s.db, Server: c.ServerName, KeyID: s.key.ID, Key: s.key.Private, Memory: int64(c.CacheMemory),
+		Now: s.now, Log: s.logOf("rooms"),
+	})
+	s.runs("rooms", s.rooms.Run)
+
 	s.makeRouter(trusted)
+	clientapi.New(clientapi.Parts{
+		Server: c.ServerName, PublicURL: c.PublicURL, Accounts: s.accounts, Rooms: s.rooms,
+	}).Routes(s.router)
 	return nil
+}
+
+// makeBus makes what wakes sleepers: of this node, and over PostgreSQL those of the others as well.
+func (s *Server) makeBus() bus.Bus {
+	local := bus.NewLocal()
+	if dsn := s.o.Config.DSN(); !strings.HasPrefix(dsn, "sqlite:") {
+		return bus.NewPostgres(dsn, local, s.logOf("bus"))
+	}
+	return local
 }
 
 // makeRouter makes the HTTP layer and gives it the routes of all doors.
 func (s *Server) makeRouter(trusted []netip.Prefix) {
 	c := s.o.Config
-	s.limiter = httpapi.NewLimiter(limitsOf(c.RateLimits), s.o.Now)
+	s.limiter = httpapi.NewLimiter(limitsOf(c.RateLimits), s.now)
 	s.router = httpapi.New(httpapi.Options{
 		Log:            s.logOf("http"),
 		Authenticate:   s.accounts.Authenticate,
