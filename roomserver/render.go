@@ -5,7 +5,6 @@ import (
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
-	"astrocyte/roomserver/state"
 	"astrocyte/store"
 )
 
@@ -47,12 +46,12 @@ func (r *Rooms) Render(tx *store.Tx, v Viewer, room RoomNID, items []Item) ([]*C
 		if !ok {
 			return nil, fmt.Errorf("the timeline of room %d names the event %d, which is not there", room, it.NID)
 		}
-		seen, err := look.at(it.Snap)
+		seen, membership, err := look.sees(e, it)
 		if err != nil {
 			return nil, err
 		}
-		if seen.allows(v.User, e) {
-			out = append(out, &ClientEvent{Event: e, Seq: it.Seq, Membership: seen.membership})
+		if seen == rules.VisibleInFull {
+			out = append(out, &ClientEvent{Event: e, Seq: it.Seq, Membership: membership})
 		}
 	}
 	return out, r.complete(tx, v, out)
@@ -136,70 +135,4 @@ func (r *Rooms) addRelated(tx *store.Tx, events []*ClientEvent) error {
 		e.Prev = related[replaced[e]]
 	}
 	return nil
-}
-
-// sight is what one user may see of one room, remembered by state.
-type sight struct {
-	r       *Rooms
-	tx      *store.Tx
-	room    RoomNID
-	now     matrix.Membership // the user's present membership
-	history int64             // tuples; 0: no event ever had it
-	member  int64
-	memo    map[int64]glance
-}
-
-// glance is what decides about the events at one state.
-type glance struct {
-	history    string
-	membership matrix.Membership
-	now        matrix.Membership
-}
-
-func (r *Rooms) sight(tx *store.Tx, user matrix.UserID, room RoomNID) (*sight, error) {
-	s := &sight{r: r, tx: tx, room: room, now: matrix.Leave, memo: make(map[int64]glance)}
-	ur, ok, err := r.UserRoom(tx, user, room)
-	if err != nil {
-		return nil, fmt.Errorf("read the membership of %s: %w", user, err)
-	}
-	if ok {
-		s.now = ur.Membership
-	}
-	if s.history, _, err = r.Tuple(tx, "m.room.history_visibility", ""); err != nil {
-		return nil, err
-	}
-	s.member, _, err = r.Tuple(tx, "m.room.member", string(user))
-	return s, err
-}
-
-// at looks at a state: the room's once an event was there.
-func (s *sight) at(snap int64) (glance, error) {
-	if g, ok := s.memo[snap]; ok {
-		return g, nil
-	}
-	g := glance{history: "shared", membership: matrix.Leave, now: s.now}
-	st, err := s.r.states.Load(s.tx, snap)
-	if err != nil {
-		return g, err
-	}
-	if e, err := s.holder(st, s.history); err != nil {
-		return g, err
-	} else if e != nil {
-		g.history = e.HistoryVisibility()
-	}
-	if e, err := s.holder(st, s.member); err != nil {
-		return g, err
-	} else if e != nil {
-		g.membership = e.Membership()
-	}
-	s.memo[snap] = g
-	return g, nil
-}
-
-func (s *sight) holder(st *state.State, tuple int64) (*Event, error) {
-	nid, ok := st.Event(tuple)
-	if tuple == 0 || !ok {
-		return nil, nil
-	}
-	return s.r.event(s.tx, nid)
 }

@@ -1,0 +1,157 @@
+package roomserver
+
+import (
+	"fmt"
+
+	"astrocyte/matrix"
+	"astrocyte/roomserver/rules"
+	"astrocyte/roomserver/state"
+	"astrocyte/store"
+)
+
+// sight is what one user may see of one room, remembered by state. It is the one way by which events of
+// a timeline reach a client.
+type sight struct {
+	r    *Rooms
+	tx   *store.Tx
+	user matrix.UserID
+	// joinedUntil is the last place at or after which the user was in the room.
+	joinedUntil int64
+	history     int64 // tuples; 0: no event ever had it
+	member      int64
+	memo        map[int64]glance
+}
+
+// glance is what decides about the events at one state.
+type glance struct {
+	history    string
+	membership matrix.Membership
+}
+
+func (r *Rooms) sight(tx *store.Tx, user matrix.UserID, room RoomNID) (*sight, error) {
+	s := &sight{r: r, tx: tx, user: user, memo: make(map[int64]glance)}
+	ur, ok, err := r.UserRoom(tx, user, room)
+	if err != nil {
+		return nil, fmt.Errorf("read the membership of %s: %w", user, err)
+	}
+	if ok {
+		if s.joinedUntil, err = s.until(ur); err != nil {
+			return nil, err
+		}
+	}
+	if s.history, _, err = r.Tuple(tx, "m.room.history_visibility", ""); err != nil {
+		return nil, err
+	}
+	s.member, _, err = r.Tuple(tx, "m.room.member", string(user))
+	return s, err
+}
+
+// until finds the place up to which the user was in the room.
+func (s *sight) until(ur UserRoom) (int64, error) {
+	if ur.Membership == matrix.Join {
+		return maxSeq, nil
+	}
+	if ur.Seq == 0 {
+		return 0, nil
+	}
+	event, err := s.r.event(s.tx, ur.Event)
+	if err != nil {
+		return 0, err
+	}
+	was, err := s.replaced(event)
+	if err != nil || was == nil || was.Membership() != matrix.Join {
+		return 0, err
+	}
+	return ur.Seq, nil
+}
+
+// replaced finds the state event that an event replaced, nil if there was none.
+func (s *sight) replaced(e *Event) (*Event, error) {
+	before, err := s.r.states.Load(s.tx, e.SnapBefore)
+	if err != nil {
+		return nil, err
+	}
+	return s.holder(before, e.Tuple)
+}
+
+// sees decides about an event at its place, and tells the user's membership there.
+func (s *sight) sees(e *Event, it Item) (rules.Visibility, matrix.Membership, error) {
+	g, err := s.at(it.Snap)
+	if err != nil {
+		return rules.Hidden, "", err
+	}
+	look := rules.Sight{
+		User: s.user, History: g.history, Membership: g.membership, Outside: it.Seq > s.joinedUntil,
+		Type: e.Type(), Sender: e.Sender(), SoftFailed: e.Status == statusSoftFailed, Outlier: e.Status == statusOutlier,
+	}
+	if key, ok := e.StateKey(); ok {
+		look.StateKey = &key
+		if err := s.lookBefore(&look, e); err != nil {
+			return rules.Hidden, "", err
+		}
+	}
+	if look.Type == "m.call.invite" {
+		if look.PublicJoin, err = s.public(it.Snap); err != nil {
+			return rules.Hidden, "", err
+		}
+	}
+	return rules.Visible(&look), g.membership, nil
+}
+
+// lookBefore tells what stood before an event that changes what its reader may see.
+func (s *sight) lookBefore(look *rules.Sight, e *Event) error {
+	own := e.Type() == "m.room.member" && *look.StateKey == string(s.user)
+	if !own && e.Type() != "m.room.history_visibility" {
+		return nil
+	}
+	was, err := s.replaced(e)
+	if err != nil || was == nil {
+		return err
+	}
+	if look.Before = was.HistoryVisibility(); own {
+		look.Before = string(was.Membership())
+	}
+	return nil
+}
+
+// public says whether anybody may join, by a state.
+func (s *sight) public(snap int64) (bool, error) {
+	st, err := s.r.states.Load(s.tx, snap)
+	if err != nil {
+		return false, err
+	}
+	jr, err := s.r.StateEvent(s.tx, st, "m.room.join_rules", "")
+	return jr != nil && jr.JoinRules().Rule == "public", err
+}
+
+// at looks at a state: the room's once an event was there.
+func (s *sight) at(snap int64) (glance, error) {
+	if g, ok := s.memo[snap]; ok {
+		return g, nil
+	}
+	g := glance{membership: matrix.Leave}
+	st, err := s.r.states.Load(s.tx, snap)
+	if err != nil {
+		return g, err
+	}
+	if e, err := s.holder(st, s.history); err != nil {
+		return g, err
+	} else if e != nil {
+		g.history = e.HistoryVisibility()
+	}
+	if e, err := s.holder(st, s.member); err != nil {
+		return g, err
+	} else if e != nil {
+		g.membership = e.Membership()
+	}
+	s.memo[snap] = g
+	return g, nil
+}
+
+func (s *sight) holder(st *state.State, tuple int64) (*Event, error) {
+	nid, ok := st.Event(tuple)
+	if tuple == 0 || !ok {
+		return nil, nil
+	}
+	return s.r.event(s.tx, nid)
+}
