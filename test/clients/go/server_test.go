@@ -1,0 +1,92 @@
+package clients
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// server is the real program, built from this tree and run as the README says.
+type server struct {
+	t             *testing.T
+	program, data string
+	address       string
+	process       *exec.Cmd
+}
+
+func startServer(t *testing.T) *server {
+	t.Helper()
+	s := &server{t: t, data: t.TempDir(), program: filepath.Join(t.TempDir(), "astrocyte")}
+	build := exec.Command("go", "build", "-o", s.program, ".")
+	build.Dir = filepath.Join("..", "..", "..")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the server: %v\n%s", err, out)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.address = l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	t.Cleanup(s.kill)
+	return s
+}
+
+func (s *server) url() string { return "http://" + s.address }
+
+// start starts the program and waits until it answers.
+func (s *server) start() {
+	s.t.Helper()
+	s.process = exec.Command(s.program, "serve", "--listen", s.address, "--data", s.data)
+	s.process.Stderr = s.t.Output()
+	if err := s.process.Start(); err != nil {
+		s.t.Fatalf("start the server: %v", err)
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if err := s.answers(); err == nil {
+			return
+		} else if time.Now().After(end) {
+			s.t.Fatalf("the server does not answer: %v", err)
+		}
+	}
+}
+
+func (s *server) answers() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "GET", s.url()+"/_matrix/client/versions", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("status %s", resp.Status)
+	}
+	return nil
+}
+
+// kill ends the program by SIGKILL, which it cannot notice.
+func (s *server) kill() {
+	if s.process == nil {
+		return
+	}
+	if err := s.process.Process.Kill(); err != nil {
+		s.t.Errorf("kill the server: %v", err)
+	}
+	_ = s.process.Wait() // says that it was killed
+	s.process = nil
+}
