@@ -12,6 +12,7 @@ import (
 	"astrocyte/httpapi"
 	"astrocyte/roomserver"
 	"astrocyte/store"
+	"astrocyte/syncapi"
 )
 
 // makeParts makes the parts from the ground up, and lists those that run.
@@ -41,7 +42,13 @@ func (s *Server) makeParts(ctx context.Context) error {
 	})
 	s.runs("rooms", s.rooms.Run)
 
+	news := syncapi.New(syncapi.Options{
+		DB: s.db, Bus: wakes, Rooms: s.rooms, Accounts: s.accounts, Log: s.logOf("sync"), Now: s.now,
+	})
+	s.runs("sync", news.Run)
+
 	s.makeRouter(trusted)
+	news.Routes(s.router)
 	clientapi.New(clientapi.Parts{
 		Server: c.ServerName, PublicURL: c.PublicURL, Accounts: s.accounts, Rooms: s.rooms,
 	}).Routes(s.router)
