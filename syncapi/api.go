@@ -25,20 +25,25 @@ type Options struct {
 	Log      *slog.Logger
 	Now      func() time.Time
 
+	// Limiter limits what is asked over sockets; nil limits nothing.
+	Limiter *httpapi.Limiter
+
 	// Counts counts what a user has not read of a room, threads apart where wanted.
 	Counts func(tx *store.Tx, user matrix.UserID, room roomserver.Head, threads bool) (Unread, error)
 	// Devices reads what is new for a device's encryption between two positions; from 0 on it is all.
 	Devices func(tx *store.Tx, v roomserver.Viewer, since, upto int64) (DeviceNews, error)
 }
 
-// API serves /sync.
+// API serves /sync and the WebSocket extension.
 type API struct {
 	db       *store.DB
 	rooms    *roomserver.Rooms
 	accounts *account.Accounts
 	log      *slog.Logger
 	now      func() time.Time
+	limiter  *httpapi.Limiter
 	waker    *waker
+	sockets  *sockets
 	sent     *sent
 	counts   func(tx *store.Tx, user matrix.UserID, room roomserver.Head, threads bool) (Unread, error)
 	devices  func(tx *store.Tx, v roomserver.Viewer, since, upto int64) (DeviceNews, error)
@@ -55,6 +60,7 @@ func New(o Options) *API {
 	return &API{
 		db: o.DB, rooms: o.Rooms, accounts: o.Accounts, log: o.Log, now: o.Now,
 		waker: newWaker(o.DB, o.Bus, o.Log, o.Now), sent: newSent(),
+		limiter: o.Limiter, sockets: newSockets(),
 		counts: o.Counts, devices: o.Devices,
 	}
 }
@@ -64,11 +70,18 @@ func (a *API) Routes(r *httpapi.Router) {
 	for _, path := range []string{"/_matrix/client/v3/sync", "/_matrix/client/r0/sync"} {
 		r.Handle(http.MethodGet, path, httpapi.Authed(a.sync), httpapi.GuestsToo())
 	}
+	r.Handle(http.MethodGet, "/_matrix/client/unstable/im.astrocyte.sync/ws", httpapi.RawOpen(a.openSocket))
+}
+
+// authenticate finds the caller of an access token that did not come with a request.
+func (a *API) authenticate(ctx context.Context, token string, r *http.Request) (*httpapi.Caller, error) {
+	return a.accounts.Authenticate(ctx, token, r)
 }
 
 // Run wakes those who wait, until ctx ends.
 func (a *API) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.waker.Run(ctx) })
+	g.Go(func() error { return a.sockets.run(ctx) })
 	return g.Wait()
 }

@@ -1,0 +1,231 @@
+package syncapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"astrocyte/httpapi"
+	"astrocyte/matrix"
+	"astrocyte/matrix/canonicaljson"
+	"astrocyte/roomserver"
+)
+
+// The times of a socket.
+const (
+	authTime  = 10 * time.Second // for the first frame
+	writeTime = 20 * time.Second // for the client to take one frame
+	heartbeat = 30 * time.Second // the server speaks at least so often
+	silence   = 75 * time.Second // and so does the client
+)
+
+// socket is one WebSocket. Two goroutines work on it: one reads frames and answers requests, one after
+// the other; the other one pushes what is new. What they write is kept apart by a lock, and nothing is
+// queued: who has to wait for the client waits.
+type socket struct {
+	a      *API
+	conn   *websocket.Conn
+	from   *http.Request // what authentication wants to know of the request
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	viewer roomserver.Viewer // set by claim, before anything is pushed
+	caller *httpapi.Caller
+	token  string
+	asks   question
+
+	writing sync.Mutex
+
+	mu      sync.Mutex
+	acked   Token
+	pending []Token // told and not acknowledged, oldest first
+	moved   chan struct{}
+	leaving sync.Once
+}
+
+func newSocket(a *API, conn *websocket.Conn, r *http.Request, c *httpapi.Caller) *socket {
+	ctx, cancel := context.WithCancel(context.Background()) // the request ends before the socket does
+	from := &http.Request{Method: r.Method, RemoteAddr: r.RemoteAddr, URL: &url.URL{Path: r.URL.Path}, Header: http.Header{}}
+	for _, name := range []string{"User-Agent", "X-Forwarded-For"} {
+		if v := r.Header.Values(name); v != nil {
+			from.Header[name] = v
+		}
+	}
+	return &socket{
+		a: a, conn: conn, from: from.WithContext(ctx), ctx: ctx, cancel: cancel,
+		caller: &httpapi.Caller{IP: c.IP, Request: c.Request}, moved: make(chan struct{}, 1),
+	}
+}
+
+// live is the life of a socket: log in, then push and answer until one of both ends it.
+func (s *socket) live() {
+	defer s.conn.Close()
+	defer s.cancel()
+	s.conn.SetReadLimit(frameMost)
+	if !s.login() {
+		return
+	}
+	var pushing sync.WaitGroup
+	pushing.Go(func() {
+		defer s.cancel()
+		if err := s.push(); err != nil {
+			s.fail(err)
+		}
+		_ = s.conn.Close() // which ends the reading
+	})
+	s.serve()
+	s.cancel()
+	pushing.Wait()
+}
+
+// login reads the first frame.
+func (s *socket) login() bool {
+	_ = s.conn.SetReadDeadline(time.Now().Add(authTime))
+	f, err := s.read()
+	if err != nil {
+		var late net.Error
+		if errors.As(err, &late) && late.Timeout() {
+			s.part(closeNoAuth, "the first frame did not come in time")
+		}
+		return false
+	}
+	if f.Type != "auth" {
+		s.part(closeBadFrame, "the first frame must be auth")
+		return false
+	}
+	if err := s.authenticate(f); err != nil {
+		s.fail(err)
+		return false
+	}
+	return s.write(readyFrame{
+		Type: "ready", User: s.viewer.User, Device: s.viewer.Device,
+		HeartbeatMS: heartbeat.Milliseconds(), Window: windowMost, FrameMost: frameMost,
+	}) == nil
+}
+
+// authenticate finds who the client is, and what it wants to be told.
+func (s *socket) authenticate(f *frame) error {
+	s.token = f.AccessToken
+	if err := s.admit(); err != nil {
+		return err
+	}
+	filter, _ := canonicaljson.Text(f.Filter) // an id, or an object
+	if filter == "" && len(f.Filter) > 0 && f.Filter[0] == '{' {
+		filter = string(f.Filter)
+	}
+	p, err := s.a.prepare(s.ctx, s.caller, &syncRequest{
+		Filter: filter, Since: f.Since, SetPresence: f.SetPresence, StateAfter: f.UseStateAfter,
+	})
+	if err != nil {
+		return err
+	}
+	s.asks, s.acked = p.question, p.since
+	s.a.sockets.claim(s, p.viewer)
+	return nil
+}
+
+// admit says whether the token is still good.
+func (s *socket) admit() error {
+	if s.token == "" {
+		return matrix.E(matrix.CodeMissingToken, "an access token is needed")
+	}
+	c, err := s.a.authenticate(s.ctx, s.token, s.from)
+	switch {
+	case err != nil:
+		return err
+	case c.Locked:
+		return matrix.E(matrix.CodeUserLocked, "this account is locked").With("soft_logout", true)
+	case c.Guest:
+		return matrix.E(matrix.CodeGuestAccessForbidden, "guests cannot do this")
+	}
+	c.IP, c.Request = s.caller.IP, s.caller.Request
+	s.caller = c
+	return nil
+}
+
+var errFrame = errors.New("the frame is not of the described form")
+
+// read reads the next frame. Any frame shows that the client lives.
+func (s *socket) read() (*frame, error) {
+	kind, text, err := s.conn.ReadMessage()
+	if err != nil {
+		return nil, err
+	}
+	f := new(frame)
+	if kind != websocket.TextMessage || canonicaljson.Check(text, canonicaljson.Loose) != nil || json.Unmarshal(text, f) != nil {
+		s.part(closeBadFrame, "a frame must be a JSON object of the described form")
+		return nil, errFrame
+	}
+	return f, nil
+}
+
+// write sends a frame. A client that does not take it in time is lost.
+func (s *socket) write(v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return s.writeText(text)
+}
+
+func (s *socket) writeText(text []byte) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	_ = s.conn.SetWriteDeadline(time.Now().Add(writeTime))
+	socketBytes.Add(float64(len(text)))
+	return s.conn.WriteMessage(websocket.TextMessage, text)
+}
+
+// fail tells the client why it cannot go on, and ends the socket.
+func (s *socket) fail(err error) {
+	if s.ctx.Err() != nil {
+		return
+	}
+	body, theirs := faultOf(err)
+	code := closeRefused
+	if !theirs {
+		code = closeInternal
+		var broken net.Error
+		if !errors.As(err, &broken) && !errors.Is(err, websocket.ErrCloseSent) {
+			s.a.log.Error("push over a socket", "user", s.viewer.User, "request", s.caller.Request, "err", err)
+		}
+	}
+	_ = s.write(plainFrame{Type: "error", MatrixError: body})
+	s.part(code, "see the error frame")
+}
+
+// part sends the close frame.
+func (s *socket) part(code int, reason string) {
+	s.leaving.Do(func() {
+		socketEnds.WithLabelValues(closeName(code)).Inc()
+		text := websocket.FormatCloseMessage(code, reason[:min(len(reason), maxReasonLength)])
+		_ = s.conn.WriteControl(websocket.CloseMessage, text, time.Now().Add(time.Second))
+	})
+}
+
+// end ends the socket from outside.
+func (s *socket) end(code int, reason string) {
+	go func() { // a client that does not read must not hold up the caller; live waits for nothing here
+		s.part(code, reason)
+		s.cancel()
+		_ = s.conn.Close()
+	}()
+}
+
+// dismiss sends the client away until after a time.
+func (s *socket) dismiss(after time.Duration) {
+	go func() {
+		ms := after.Milliseconds()
+		_ = s.write(plainFrame{Type: "reconnect", AfterMS: &ms})
+		s.part(closeRestart, "the server restarts")
+		s.cancel()
+		_ = s.conn.Close()
+	}()
+}

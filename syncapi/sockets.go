@@ -1,0 +1,155 @@
+package syncapi
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"astrocyte/httpapi"
+	"astrocyte/matrix"
+	"astrocyte/roomserver"
+)
+
+const (
+	// socketsPerDevice bounds the sockets of one device: the oldest gives way to a new one.
+	socketsPerDevice = 4
+	// socketsPerUser bounds those of all devices of a user.
+	socketsPerUser = 50
+	// reconnectSpread is over how long the clients of a stopping node come back, at most.
+	reconnectSpread = 20 * time.Second
+	// reconnectEach is how much of that each socket adds.
+	reconnectEach = 2 * time.Millisecond
+	// farewell is how long a stop waits for the last frames to be written.
+	farewell = 3 * time.Second
+)
+
+// sockets are the open WebSockets of this node. They outlive the requests that opened them: Run ends
+// them and waits for them.
+type sockets struct {
+	upgrade websocket.Upgrader
+
+	mu     sync.Mutex
+	all    map[*socket]struct{}
+	byUser map[matrix.UserID][]*socket // the oldest first
+	closed bool
+	group  sync.WaitGroup
+}
+
+func newSockets() *sockets {
+	return &sockets{
+		all:    make(map[*socket]struct{}),
+		byUser: make(map[matrix.UserID][]*socket),
+		upgrade: websocket.Upgrader{
+			HandshakeTimeout: 10 * time.Second,
+			ReadBufferSize:   1024,
+			WriteBufferSize:  4096,
+			WriteBufferPool:  new(sync.Pool),
+			// A page of any origin may open a socket: without a token in its first frame it gets nothing,
+			// and there are no cookies.
+			CheckOrigin: func(*http.Request) bool { return true },
+		},
+	}
+}
+
+// openSocket opens a WebSocket, and leaves it to its own goroutines, so that an idle one holds as little
+// as may be.
+//
+// Spec: none; docs/websocket.md
+func (a *API) openSocket(w http.ResponseWriter, r *http.Request, c *httpapi.Caller) error {
+	if !websocket.IsWebSocketUpgrade(r) {
+		return matrix.E(matrix.CodeUnrecognized, "this endpoint is a WebSocket").WithStatus(http.StatusUpgradeRequired)
+	}
+	conn, err := a.sockets.upgrade.Upgrade(w, r, nil)
+	if err != nil {
+		return nil // the upgrader has answered
+	}
+	s := newSocket(a, conn, r, c)
+	if !a.sockets.add(s) {
+		s.part(closeRestart, "the server is stopping")
+		return conn.Close()
+	}
+	go func() {
+		defer a.sockets.remove(s)
+		s.live()
+	}()
+	return nil
+}
+
+// add counts a socket in; false: the node stops.
+func (k *sockets) add(s *socket) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return false
+	}
+	k.all[s] = struct{}{}
+	k.group.Add(1)
+	socketsOpen.Inc()
+	return true
+}
+
+func (k *sockets) remove(s *socket) {
+	k.mu.Lock()
+	delete(k.all, s)
+	if user := s.viewer.User; user != "" {
+		left := slices.DeleteFunc(k.byUser[user], func(o *socket) bool { return o == s })
+		if k.byUser[user] = left; len(left) == 0 {
+			delete(k.byUser, user)
+		}
+	}
+	k.mu.Unlock()
+	socketsOpen.Dec()
+	k.group.Done()
+}
+
+// claim gives a socket to a user, and ends the oldest where there are too many.
+func (k *sockets) claim(s *socket, v roomserver.Viewer) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	own := k.byUser[v.User]
+	var device []*socket
+	for _, o := range own {
+		if o.viewer.Device == v.Device {
+			device = append(device, o)
+		}
+	}
+	switch {
+	case len(device) >= socketsPerDevice:
+		device[0].end(closeReplaced, "the device has opened a newer socket")
+	case len(own) >= socketsPerUser:
+		own[0].end(closeReplaced, "the user has opened newer sockets")
+	}
+	s.viewer = v
+	k.byUser[v.User] = append(own, s)
+}
+
+// run waits for the end of ctx, sends all clients away, each with a time to come back, and waits for the
+// sockets to end.
+func (k *sockets) run(ctx context.Context) error {
+	<-ctx.Done()
+	k.mu.Lock()
+	k.closed = true
+	spread := min(reconnectSpread, time.Duration(len(k.all))*reconnectEach)
+	for s := range k.all {
+		s.dismiss(rand.N(spread + 1))
+	}
+	k.mu.Unlock()
+	ended := make(chan struct{})
+	go func() { k.group.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(farewell):
+		k.mu.Lock()
+		for s := range k.all {
+			_ = s.conn.Close() // its goroutines end upon it
+		}
+		k.mu.Unlock()
+		<-ended
+	}
+	return nil
+}
