@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -51,10 +50,6 @@ type engine interface {
 
 // attempts bounds how often a transaction is tried.
 const attempts = 10
-
-// ErrUnknownOutcome is the error of an Update whose connection broke during COMMIT: it may have
-// happened or not.
-var ErrUnknownOutcome = errors.New("the connection broke during the commit")
 
 // Open opens the database, and brings its schema up to date.
 func Open(ctx context.Context, o Options) (*DB, error) {

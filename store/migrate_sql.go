@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -25,9 +24,6 @@ type migration struct {
 	text     string
 	checksum string
 }
-
-// ErrSchema is the error of opening a database whose schema does not fit to this program.
-var ErrSchema = errors.New("the database's schema does not fit to this program")
 
 // migrations reads the embedded steps.
 func migrations() fs.FS { return schema }
@@ -69,8 +65,15 @@ func (db *DB) migrate(ctx context.Context, files fs.FS) error {
 	if err != nil {
 		return fmt.Errorf("read the schema: %w", err)
 	}
-	if err := db.Update(ctx, createMigrations); err != nil {
-		return fmt.Errorf("create the table of migrations: %w", err)
+	// PostgreSQL's IF NOT EXISTS does not hold against another node that creates it at the same time.
+	for try := 1; ; try++ {
+		err := db.Update(ctx, createMigrations)
+		if err == nil {
+			break
+		}
+		if try == attempts || !IsDuplicate(err) || !pause(ctx, try) {
+			return fmt.Errorf("create the table of migrations: %w", err)
+		}
 	}
 	for _, m := range all {
 		if err := db.Update(ctx, func(tx *Tx) error { return applyOnce(tx, m) }); err != nil {

@@ -41,7 +41,7 @@ var postgresDialect = dialect{
 	},
 	// Text is ordered by its bytes, as on SQLite.
 	columns: map[string]string{"TEXT": `TEXT COLLATE "C"`},
-	nids: "(SELECT x & 255, x FROM unnest(CAST($ AS INT8[])) AS x)",
+	nids:    "(SELECT x & 255, x FROM unnest(CAST($ AS INT8[])) AS x)",
 	in: map[string]string{
 		"INT8":  "= ANY(CAST($ AS INT8[]))",
 		"TEXT":  "= ANY(CAST($ AS TEXT[]))",

@@ -236,7 +236,7 @@ func TestFailedStatementEndsTransaction(t *testing.T) {
 			}
 			return nil // swallowed
 		})
-		if err == nil || !strings.Contains(err.Error(), "INSERT INTO things") {
+		if err == nil || !strings.Contains(err.Error(), "INSERT INTO things") || !store.IsDuplicate(err) {
 			t.Errorf("Update said %v", err)
 		}
 		if got := ids(t, db); !slices.Equal(got, []int64{1}) {

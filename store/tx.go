@@ -19,13 +19,6 @@ type Tx struct {
 	after    []func()
 }
 
-var (
-	errClosed  = errors.New("the database is closed")
-	errEnded   = errors.New("the transaction has ended")
-	errReading = errors.New("a statement while rows of another are being read")
-	errView    = errors.New("a write in a View")
-)
-
 // Announce collects changes that are published once the transaction is committed.
 func (tx *Tx) Announce(c ...bus.Change) { tx.changes = append(tx.changes, c...) }
 

@@ -124,6 +124,11 @@ func startServer() (*PostgresServer, error) {
 		return nil, err
 	}
 	defer log.Close()
+	if owner.Credential != nil {
+		if err := log.Chown(int(owner.Credential.Uid), int(owner.Credential.Gid)); err != nil {
+			return nil, err
+		}
+	}
 	s.shell.Stdout, s.shell.Stderr = log, log
 	if err := s.shell.Start(); err != nil {
 		return nil, err

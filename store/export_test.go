@@ -1,0 +1,25 @@
+package store
+
+import (
+	"context"
+	"io/fs"
+)
+
+// Migrate applies other steps than the embedded ones.
+func (db *DB) Migrate(ctx context.Context, files fs.FS) error { return db.migrate(ctx, files) }
+
+// OnWriter runs a statement on SQLite's writing connection, outside of a transaction.
+func (db *DB) OnWriter(statement string) error {
+	s := db.engine.(*sqliteDB)
+	me := newCaller()
+	b, err := s.gather.takeTurn(context.Background(), me, false)
+	if err != nil {
+		return err
+	}
+	defer s.gather.passTurn(b)
+	if b.open {
+		panic("a transaction is open")
+	}
+	_, err = s.write.exec(context.Background(), statement, nil)
+	return err
+}
