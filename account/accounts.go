@@ -43,7 +43,9 @@ type Hooks struct {
 	DevicesGone []func(tx *store.Tx, user matrix.UserID, devices []matrix.DeviceID) error
 	// Deactivated removes what belongs to a user whose account ends, in the same transaction.
 	Deactivated []func(tx *store.Tx, user matrix.UserID, erase bool) error
-	// Profile carries a change of a user's profile field into rooms.
+	// ProfileChanged notes, in the transaction that changes a profile field, that rooms must be told of it.
+	ProfileChanged func(tx *store.Tx, user matrix.UserID, field string) error
+	// Profile carries the change into rooms, after the commit.
 	Profile func(ctx context.Context, user matrix.UserID, field string) error
 	// Reserved says that a user id belongs to somebody else, such as an application service: M_EXCLUSIVE.
 	Reserved func(user matrix.UserID) bool

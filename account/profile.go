@@ -114,7 +114,10 @@ func (a *Accounts) writeProfile(ctx context.Context, user matrix.UserID, field s
 		if err := a.mustBeActive(tx, user); err != nil {
 			return err
 		}
-		return a.changeProfile(tx, user, field, value)
+		if err := a.changeProfile(tx, user, field, value); err != nil || a.hooks.ProfileChanged == nil {
+			return err
+		}
+		return a.hooks.ProfileChanged(tx, user, field)
 	})
 	if err != nil || a.hooks.Profile == nil {
 		return err

@@ -41,6 +41,9 @@ func (s *Server) makeParts(ctx context.Context) error {
 		Now: s.now, Log: s.logOf("rooms"),
 	})
 	s.runs("rooms", s.rooms.Run)
+	if err := s.makeJobs(); err != nil {
+		return err
+	}
 
 	news := syncapi.New(syncapi.Options{
 		DB: s.db, Bus: wakes, Rooms: s.rooms, Accounts: s.accounts, Log: s.logOf("sync"), Now: s.now,

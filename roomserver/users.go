@@ -2,6 +2,7 @@ package roomserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"astrocyte/bus"
@@ -160,21 +161,49 @@ func profileIn(e *Event) Profile {
 	return Profile{DisplayName: m.DisplayName, AvatarURL: m.AvatarURL}
 }
 
-// Rejoin tells all rooms that a user is in of their new profile. What fails in one room does not keep
-// it from the others.
+// Rejoin tells all rooms that a user is in of their profile. What fails in one room does not keep it
+// from the others, and is told in the end.
 //
 // Spec: CS "Events on Change of Profile Information".
 func (r *Rooms) Rejoin(ctx context.Context, user matrix.UserID, p Profile) error {
-	rooms, err := r.JoinedRooms(ctx, user)
+	return r.inEach(ctx, user, func(id matrix.RoomID, now matrix.Membership) error {
+		if now != matrix.Join {
+			return nil
+		}
+		return r.rejoin(ctx, user, id, p)
+	})
+}
+
+// LeaveAll takes a user out of all rooms, and refuses all invites.
+//
+// Spec: POST /_matrix/client/v3/account/deactivate
+func (r *Rooms) LeaveAll(ctx context.Context, user matrix.UserID) error {
+	return r.inEach(ctx, user, func(id matrix.RoomID, now matrix.Membership) error {
+		if now == matrix.Leave || now == matrix.Ban {
+			return nil
+		}
+		_, err := r.SetMembership(ctx, Change{Room: id, Sender: user, Target: user, Membership: matrix.Leave})
+		return err
+	})
+}
+
+// inEach does something in each room that a user has to do with.
+func (r *Rooms) inEach(ctx context.Context, user matrix.UserID, do func(matrix.RoomID, matrix.Membership) error) error {
+	var rooms []UserRoom
+	err := r.db.View(ctx, func(tx *store.Tx) (err error) {
+		rooms, err = r.UserRooms(tx, user)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("list the rooms of %s: %w", user, err)
 	}
-	for _, id := range rooms {
-		if err := r.rejoin(ctx, user, id, p); err != nil {
-			r.log.Warn("a room was not told of a new profile", "room", id, "user", user, "err", err)
+	var failed []error
+	for _, ur := range rooms {
+		if err := do(ur.ID, ur.Membership); err != nil {
+			failed = append(failed, fmt.Errorf("room %s: %w", ur.ID, err))
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 func (r *Rooms) rejoin(ctx context.Context, user matrix.UserID, id matrix.RoomID, p Profile) error {

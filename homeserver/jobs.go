@@ -1,0 +1,65 @@
+package homeserver
+
+import (
+	"context"
+	"time"
+
+	"astrocyte/account"
+	"astrocyte/matrix"
+	"astrocyte/roomserver"
+	"astrocyte/store"
+)
+
+// The kinds of jobs that one part asks of another. The key of each is a user.
+const (
+	jobProfile = "profile" // tell rooms of a changed profile
+	jobLeave   = "leave"   // take a deactivated user out of all rooms
+)
+
+// profileDelay is how long the job for a changed profile waits. Rooms are told at once; the job makes
+// sure of it should the node die meanwhile.
+const profileDelay = 10 * time.Second
+
+// makeJobs connects the accounts to the rooms: what a change of one means for the other survives a crash.
+func (s *Server) makeJobs() error {
+	inRooms := func(field string) bool { return field == "displayname" || field == "avatar_url" }
+	s.accounts.Use(func(h *account.Hooks) {
+		h.ProfileChanged = func(tx *store.Tx, user matrix.UserID, field string) error {
+			if !inRooms(field) {
+				return nil
+			}
+			return tx.Enqueue(store.Job{Kind: jobProfile, Key: string(user), Delay: profileDelay})
+		}
+		h.Profile = func(ctx context.Context, user matrix.UserID, field string) error {
+			if !inRooms(field) {
+				return nil
+			}
+			return s.tellRooms(ctx, user)
+		}
+		h.Deactivated = append(h.Deactivated, func(tx *store.Tx, user matrix.UserID, _ bool) error {
+			return tx.Enqueue(store.Job{Kind: jobLeave, Key: string(user)})
+		})
+	})
+	jobs, err := store.NewJobs(s.db,
+		store.JobHandler{Kind: jobProfile, Do: func(ctx context.Context, j store.Job) error {
+			return s.tellRooms(ctx, matrix.UserID(j.Key))
+		}},
+		store.JobHandler{Kind: jobLeave, Do: func(ctx context.Context, j store.Job) error {
+			return s.rooms.LeaveAll(ctx, matrix.UserID(j.Key))
+		}},
+	)
+	if err != nil {
+		return err
+	}
+	s.runs("jobs", jobs.Run)
+	return nil
+}
+
+// tellRooms carries a user's profile into the rooms that they are in.
+func (s *Server) tellRooms(ctx context.Context, user matrix.UserID) error {
+	profiles, err := s.accounts.Profiles(ctx, []matrix.UserID{user})
+	if err != nil {
+		return err
+	}
+	return s.rooms.Rejoin(ctx, user, roomserver.Profile(profiles[user]))
+}
