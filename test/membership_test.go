@@ -117,6 +117,7 @@ func TestKickBanUnban(t *testing.T) {
 		room := alice.CreatesRoom()
 		bob.Joins(room)
 		carol.Joins(room)
+		bob.Syncs()
 		bob.IsRefused(matrix.CodeForbidden, 403, "POST", story.Path("rooms", room, "kick"), map[string]any{"user_id": carol.ID})
 		alice.Kicks(room, bob, "out")
 		kick := carol.SeesMembership(room, bob, "leave")
