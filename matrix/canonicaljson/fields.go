@@ -101,6 +101,9 @@ func (w *Walker) skip() {
 	}
 }
 
+// Skip gives the end of the value that begins at i of a longer text.
+func Skip(in []byte, i int) int { return skipValue(in, i) }
+
 // Next goes to the next member or element. It gives false behind the last.
 func (w *Walker) Next() bool {
 	if w.err != nil {
@@ -164,42 +167,43 @@ func skipText(in []byte, i int) int {
 
 // skipValue gives the end of the value that begins at i.
 func skipValue(in []byte, i int) int {
+	switch {
+	case i >= len(in):
+		return i
+	case in[i] == '"':
+		return skipText(in, i)
+	case in[i] == '{' || in[i] == '[':
+		return skipContainer(in, i)
+	}
+	for i < len(in) && !delimiter[in[i]] {
+		i++
+	}
+	return i
+}
+
+// skipContainer gives the end of the object or array that begins at i. Within it only strings have to
+// be told from the rest, because they may have brackets in them.
+func skipContainer(in []byte, i int) int {
 	depth := 0
 	for i < len(in) {
 		switch in[i] {
 		case '"':
 			i = skipText(in, i)
+			continue
 		case '{', '[':
 			depth++
-			i++
-			continue
 		case '}', ']':
-			if depth == 0 {
-				return i
-			}
-			depth--
-			i++
-		case ',', ':', ' ', '\t', '\r', '\n':
-			if depth == 0 {
-				return i
-			}
-			i++
-			continue
-		default:
-			for i++; i < len(in) && !delimiter(in[i]); {
-				i++
+			if depth--; depth == 0 {
+				return i + 1
 			}
 		}
-		if depth == 0 {
-			return i
-		}
+		i++
 	}
 	return i
 }
 
-func delimiter(c byte) bool {
-	return c <= ' ' || c == ',' || c == '}' || c == ']' || c == ':' || c == '"' || c == '{' || c == '['
-}
+// delimiter is the bytes that end a number or a word.
+var delimiter = [256]bool{' ': true, '\t': true, '\n': true, '\r': true, ',': true, ':': true, '"': true, '{': true, '}': true, '[': true, ']': true}
 
 // Text gives what a JSON string stands for; false where the value is of another kind.
 func Text(value []byte) (string, bool) {

@@ -3,6 +3,7 @@ package canonicaljson
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/base64"
 	"errors"
 	"fmt"
 )
@@ -85,6 +86,11 @@ func Sign(object []byte, signer, keyID string, priv ed25519.PrivateKey) ([]byte,
 
 // AppendSignature appends the canonical signatures object with one more signature in it.
 func AppendSignature(dst, signatures []byte, signer, keyID string, sig []byte) []byte {
+	if string(signatures) == "{}" {
+		dst = append(AppendText(append(dst, '{'), signer), ":{"...)
+		dst = append(AppendText(dst, keyID), `:"`...)
+		return append(base64.RawStdEncoding.AppendEncode(dst, sig), `"}}`...)
+	}
 	keys := []byte("{}")
 	if have, ok := Field(signatures, signer); ok && len(have) > 0 && have[0] == '{' {
 		keys = have

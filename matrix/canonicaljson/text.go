@@ -165,9 +165,19 @@ func appendRune(out []byte, r rune) (_ []byte, escaped bool) {
 // AppendText appends s as a canonical JSON string. Bytes that are not UTF-8 become U+FFFD.
 func AppendText[T ~string](dst []byte, s T) []byte {
 	dst = append(dst, '"')
-	for _, r := range s {
+	from := 0
+	for i := 0; i < len(s); {
+		if plain(s[i]) {
+			i++
+			continue
+		}
+		dst = append(dst, s[from:i]...)
+		r, n := utf8.DecodeRuneInString(string(s[i:]))
 		dst, _ = appendRune(dst, r)
+		i += n
+		from = i
 	}
+	dst = append(dst, s[from:]...)
 	return append(dst, '"')
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,39 +23,43 @@ import (
 // side measures one thing in turns with others.
 type side struct {
 	fn    func() error
-	spent time.Duration
+	turns []float64 // ns of one, by turn
 }
 
 // inTurns runs the sides in turns of a few dozen, so that a busy machine slows all of them.
 func inTurns(b *testing.B, sides ...*side) {
 	const turn = 32
-	b.ReportAllocs()
 	for left := b.N; left > 0; left -= turn {
 		for _, s := range sides {
+			n := min(turn, left)
 			start := time.Now()
-			for range min(turn, left) {
+			for range n {
 				if err := s.fn(); err != nil {
 					b.Fatal(err)
 				}
 			}
-			s.spent += time.Since(start)
+			s.turns = append(s.turns, float64(time.Since(start).Nanoseconds())/float64(n))
 		}
 	}
 }
 
-func (s *side) ns(b *testing.B) float64 { return float64(s.spent.Nanoseconds()) / float64(b.N) }
+// ns is the median over the turns.
+func (s *side) ns() float64 {
+	slices.Sort(s.turns)
+	return s.turns[len(s.turns)/2]
+}
 
 // report prints the figures; crypto is nil where none is in them.
 func report(b *testing.B, ours, theirs, crypto *side) {
 	b.ReportMetric(0, "ns/op") // the sum of all sides says nothing
-	b.ReportMetric(ours.ns(b), "ours-ns")
-	b.ReportMetric(theirs.ns(b), "library-ns")
-	b.ReportMetric(theirs.ns(b)/ours.ns(b), "times")
+	b.ReportMetric(ours.ns(), "ours-ns")
+	b.ReportMetric(theirs.ns(), "library-ns")
+	b.ReportMetric(theirs.ns()/ours.ns(), "times")
 	if crypto != nil {
-		c := crypto.ns(b)
-		b.ReportMetric(ours.ns(b)-c, "ours-ns-crypto")
-		b.ReportMetric(theirs.ns(b)-c, "library-ns-crypto")
-		b.ReportMetric((theirs.ns(b)-c)/(ours.ns(b)-c), "times-crypto")
+		c := crypto.ns()
+		b.ReportMetric(ours.ns()-c, "ours-ns-crypto")
+		b.ReportMetric(theirs.ns()-c, "library-ns-crypto")
+		b.ReportMetric((theirs.ns()-c)/(ours.ns()-c), "times-crypto")
 	}
 }
 

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"errors"
+
 	"astrocyte/matrix"
 	"astrocyte/matrix/canonicaljson"
 )
@@ -65,17 +67,32 @@ func (x *index) field(key []byte) *span {
 	return nil
 }
 
-// scan fills the index from canonical bytes.
+// scan fills the index from canonical bytes. It walks by hand, because nothing is done more often.
 func (x *index) scan(raw []byte) error {
-	w := canonicaljson.Walk(raw)
-	for w.Next() {
-		if f := x.field(w.RawKey()); f != nil {
-			start, end := w.Span()
-			*f = span{uint32(start), uint32(end)}
-		}
+	if len(raw) < 2 || raw[0] != '{' {
+		return errNotObject
 	}
-	return w.Err()
+	var last []byte
+	for i := 1; i < len(raw) && raw[i] == '"'; i++ { // over the comma
+		colon := canonicaljson.Skip(raw, i)
+		end := canonicaljson.Skip(raw, colon+1)
+		if end <= colon+1 || end >= len(raw) {
+			return errNotObject
+		}
+		key := raw[i+1 : colon-1]
+		if f := x.field(key); f != nil {
+			if string(key) <= string(last) { // all that is cut out of the bytes counts on their order
+				return errNotObject
+			}
+			*f, last = span{uint32(colon + 1), uint32(end)}, key
+		}
+		i = end
+	}
+	return nil
 }
+
+// errNotObject is given for bytes that are no canonical object.
+var errNotObject = errors.New("not a canonical object")
 
 // fill reads the scalars and ids of the event from its index. An empty id is computed, or read where the
 // version has it inside. A member of another kind than it should be is left empty.
@@ -128,23 +145,22 @@ func (e *Event) name(id matrix.EventID) {
 	}
 }
 
-// appendReferences appends the ids of prev_events or auth_events, and where each ends.
+// appendReferences appends the ids of prev_events or auth_events, and where each ends. It walks the
+// canonical bytes by hand: an id is an element, or in versions 1 and 2 the first of a pair that is one.
 func (e *Event) appendReferences(text []byte, ends []int32, at span) ([]byte, []int32) {
-	if !at.ok() {
-		return text, ends
-	}
-	w := canonicaljson.WalkArray(at.of(e.raw))
-	for w.Next() {
-		id := w.Value()
-		if e.version.EventIDInside {
-			pair := canonicaljson.WalkArray(id)
-			if !pair.Next() {
-				continue
-			}
-			id = pair.Value()
+	list := at.of(e.raw)
+	for i := 1; i < len(list) && list[i] != ']'; i++ { // over the comma
+		end := canonicaljson.Skip(list, i)
+		if end == i {
+			break
+		}
+		id := list[i:end]
+		if e.version.EventIDInside && id[0] == '[' {
+			id = id[1:canonicaljson.Skip(id, 1)]
 		}
 		text = canonicaljson.AppendUnquoted(text, id)
 		ends = append(ends, int32(len(text)))
+		i = end
 	}
 	return text, ends
 }

@@ -31,6 +31,9 @@ func Load(v *Version, id matrix.EventID, stored []byte) (*Event, error) {
 	if err := e.at.scan(stored); err != nil {
 		return nil, fmt.Errorf("load event %s: %w", id, err)
 	}
+	if x := &e.at; !x.content.ok() || !x.hashes.ok() || !x.sender.ok() || !x.signatures.ok() || !x.typ.ok() {
+		return nil, fmt.Errorf("load event %s: the stored bytes are no event", id)
+	}
 	e.fill(id)
 	return e, nil
 }

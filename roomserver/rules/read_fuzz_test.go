@@ -2,12 +2,14 @@ package rules_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 
 	"astrocyte/matrix"
+	"astrocyte/matrix/canonicaljson"
 	"astrocyte/roomserver/rules"
 )
 
@@ -60,6 +62,30 @@ func FuzzRead(f *testing.F) {
 			if r := e.Redact(); r.ReferenceHash() != e.ReferenceHash() || !bytes.Equal(r.Redact().Bytes(), r.Bytes()) {
 				t.Fatalf("version %s, %q: redacted it is %s", v.ID, pdu, r.Bytes())
 			}
+		}
+	})
+}
+
+// FuzzLoad loads bytes that no one has verified, as from a damaged store: it must not panic.
+func FuzzLoad(f *testing.F) {
+	for _, pdu := range pdus {
+		for _, mode := range []canonicaljson.Mode{canonicaljson.Strict, canonicaljson.Loose} {
+			if canonical, err := canonicaljson.Canonical(nil, []byte(pdu), mode); err == nil {
+				f.Add(canonical)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, stored []byte) {
+		for _, id := range []matrix.RoomVersion{"1", "12"} {
+			v, _ := rules.ByID(id)
+			e, err := rules.Load(v, "$id", stored)
+			if err != nil {
+				continue
+			}
+			partsOf(e)
+			e.KeyIDs("b")
+			_ = e.VerifySignature("b", "ed25519:1", testKey.Public().(ed25519.PublicKey))
+			partsOf(e.Sign("b", "ed25519:1", testKey))
 		}
 	})
 }

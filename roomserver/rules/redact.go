@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"bytes"
+
 	"astrocyte/matrix/canonicaljson"
 )
 
@@ -9,12 +11,15 @@ import (
 //
 // Spec: Room Versions "Redactions".
 func (e *Event) Redact() *Event {
-	r := &Event{version: e.version, raw: e.appendRedacted(make([]byte, 0, stackRoom/2), true)}
-	if err := r.at.scan(r.raw); err != nil {
-		// The bytes of an event are canonical JSON, and so is what was kept of them.
-		return e
+	var room [stackRoom]byte
+	r := &Event{
+		version: e.version, raw: bytes.Clone(e.appendRedacted(room[:0], true)),
+		words: e.words, prev: e.prev, auth: e.auth, depth: e.depth, ts: e.ts,
 	}
-	r.fill(e.id)
+	if !e.version.RedactsInContent {
+		r.redacts = ""
+	}
+	_ = r.at.scan(r.raw) // no error: what was kept of canonical JSON is canonical JSON
 	return r
 }
 

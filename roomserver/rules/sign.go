@@ -18,7 +18,8 @@ var ErrSignature = errors.New("no valid signature")
 func (e *Event) Sign(server matrix.ServerName, key matrix.KeyID, priv ed25519.PrivateKey) *Event {
 	var room [stackRoom]byte
 	sig := ed25519.Sign(priv, e.appendRedacted(room[:0], false))
-	signatures := canonicaljson.AppendSignature(nil, e.at.signatures.of(e.raw), string(server), string(key), sig)
+	var list [512]byte
+	signatures := canonicaljson.AppendSignature(list[:0], e.at.signatures.of(e.raw), string(server), string(key), sig)
 	s := &Event{version: e.version, words: e.words, prev: e.prev, auth: e.auth, depth: e.depth, ts: e.ts}
 	s.raw, s.at = e.withSignatures(signatures)
 	return s
