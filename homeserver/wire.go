@@ -54,6 +54,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 	news.Routes(s.router)
 	clientapi.New(clientapi.Parts{
 		Server: c.ServerName, PublicURL: c.PublicURL, Accounts: s.accounts, Rooms: s.rooms,
+		Position: syncapi.Position,
 	}).Routes(s.router)
 	return nil
 }
