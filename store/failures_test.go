@@ -317,14 +317,14 @@ func (p *cutter) forward(client, server net.Conn) {
 			return
 		}
 		p.mu.Lock()
-		cut := p.at != nil && bytes.Contains(buf[:n], p.at)
+		cut, pass := p.at != nil && bytes.Contains(buf[:n], p.at), p.pass
 		if cut {
 			p.at = nil
 		}
 		p.mu.Unlock()
 		if cut {
 			client.Close()
-			if p.pass {
+			if pass {
 				server.Write(buf[:n])
 			}
 			return
