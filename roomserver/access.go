@@ -85,7 +85,7 @@ func (r *Rooms) pastAccess(tx *store.Tx, a Access, ur UserRoom, refused error) (
 	} else if e.Membership() != matrix.Join {
 		return Access{}, refused
 	}
-	it, ok, err := itemOf(tx, a.Room, ur.Event)
+	it, ok, err := itemOf(tx, ur.Event)
 	if err != nil || !ok {
 		return Access{}, err
 	}

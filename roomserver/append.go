@@ -116,6 +116,9 @@ func (b *batch) build(h *head, d *Draft, auth []*Event) (*Event, error) {
 		NID: nid<<8 | h.nid.Shard(), Room: h.nid, Status: statusAccepted,
 		SnapBefore: h.state.NID(), PrevNIDs: slices.Clone(h.extremities),
 	}
+	if d.Txn != nil {
+		e.TxnDevice, e.TxnID = d.Txn.Device, d.Txn.ID
+	}
 	p := rules.Proto{
 		RoomID: h.id, Sender: d.Sender, Type: d.Type, StateKey: d.StateKey, Content: d.Content,
 		Redacts: d.Redacts, Depth: h.depth + 1, OriginServerTS: d.Timestamp,

@@ -57,7 +57,7 @@ func (b *batch) insertEvents() error {
 		ids[i] = []any{string(s.ID()), s.NID, int64(s.Room)}
 		events[i] = []any{
 			shard, s.NID, int64(s.Room), string(s.ID()), s.Status, s.Tuple, s.SnapBefore, s.Rank,
-			encodeNIDs(s.PrevNIDs), encodeNIDs(s.AuthNIDs), int64(0),
+			encodeNIDs(s.PrevNIDs), encodeNIDs(s.AuthNIDs), int64(0), s.seq, string(s.TxnDevice), s.TxnID,
 		}
 		bytes[i] = []any{shard, s.NID, int64(0), s.Bytes()}
 	}
@@ -65,7 +65,7 @@ func (b *batch) insertEvents() error {
 		store.Bulk{Table: "event_ids", Columns: []string{"event_id", "event_nid", "room_nid"}, Rows: ids},
 		store.Bulk{Table: "events", Columns: []string{
 			"shard", "event_nid", "room_nid", "event_id", "status", "tuple_nid", "snap_before", "auth_rank",
-			"prev", "auth", "redacted_by",
+			"prev", "auth", "redacted_by", "seq", "txn_device", "txn_id",
 		}, Rows: events},
 		store.Bulk{Table: "event_json", Columns: []string{"shard", "event_nid", "codec", "json"}, Rows: bytes},
 	)
@@ -207,12 +207,12 @@ func (b *batch) insertTxns() error {
 	now := b.r.now().UnixMilli()
 	for k, s := range b.txns {
 		rows = append(rows, []any{
-			k.user.Shard(), string(k.user), string(k.device), k.scope, k.id, s.NID, string(s.ID()), now,
+			k.user.Shard(), string(k.user), string(k.device), k.scope, k.id, string(s.ID()), now,
 		})
 	}
 	return bulk(b.tx, store.Bulk{
 		Table:   "client_txns",
-		Columns: []string{"ushard", "user_id", "device_id", "scope", "txn_id", "event_nid", "event_id", "ts"},
+		Columns: []string{"ushard", "user_id", "device_id", "scope", "txn_id", "event_id", "ts"},
 		Rows:    rows,
 	})
 }

@@ -95,8 +95,8 @@ func (e *ClientEvent) appendUnsigned(dst []byte) []byte {
 		dst = append(dst, `,"redacted_because":`...)
 		dst = because.AppendJSON(dst, WithRoomID)
 	}
-	if e.TxnID != "" {
-		dst = appendMember(dst, `,"transaction_id":`, e.TxnID)
+	if e.Txn != "" {
+		dst = appendMember(dst, `,"transaction_id":`, e.Txn)
 	}
 	return append(dst, '}')
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
 )
 
@@ -26,6 +27,8 @@ type Event struct {
 	SnapBefore int64 // the state before it
 	PrevNIDs   []int64
 	AuthNIDs   []int64
+	TxnDevice  matrix.DeviceID // of ours that sent it, and with which transaction id; else empty
+	TxnID      string
 
 	Status     int64
 	RedactedBy int64 // nid of the redaction that took effect, or 0

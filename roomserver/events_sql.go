@@ -20,7 +20,7 @@ func readEvents(tx *store.Tx, nids []int64) ([]eventRow, error) {
 		var prev, auth []byte
 		e := &row.event
 		err := r.Scan(&e.NID, &e.Room, &row.id, &e.Status, &e.Tuple, &e.SnapBefore, &e.Rank, &prev, &auth,
-			&e.RedactedBy, &codec, &row.json, &row.version)
+			&e.RedactedBy, &e.TxnDevice, &e.TxnID, &codec, &row.json, &row.version)
 		if err != nil {
 			return row, err
 		}
@@ -31,7 +31,7 @@ func readEvents(tx *store.Tx, nids []int64) ([]eventRow, error) {
 		return row, err
 	}, `
 		SELECT e.event_nid, e.room_nid, e.event_id, e.status, e.tuple_nid, e.snap_before, e.auth_rank, e.prev, e.auth,
-			e.redacted_by, j.codec, j.json, r.version
+			e.redacted_by, e.txn_device, e.txn_id, j.codec, j.json, r.version
 		FROM events e
 		JOIN event_json j ON j.shard = e.shard AND j.event_nid = e.event_nid
 		JOIN rooms r ON r.shard = e.shard AND r.room_nid = e.room_nid

@@ -200,7 +200,7 @@ func (r *Rooms) Around(ctx context.Context, v Viewer, id matrix.RoomID, event ma
 		}
 		if n := len(s.After); n > 0 {
 			s.End = Place(s.After[n-1].Seq).String()
-			last, ok, err := itemOf(tx, a.Room, s.After[n-1].NID)
+			last, ok, err := itemOf(tx, s.After[n-1].NID)
 			if err != nil {
 				return err
 			}

@@ -19,7 +19,7 @@ type ClientEvent struct {
 	*Event
 	Shown      *rules.Event      // the event itself, or its redacted form
 	Seq        int64             // place in the room's timeline; 0: shown as part of a state
-	TxnID      string            // of the request, where the viewer's device sent it
+	Txn        string            // the transaction id, where the viewer's device sent it
 	Prev       *Event            // the state event that it replaced
 	Because    *Event            // its redaction
 	Membership matrix.Membership // of the viewer when it was sent; empty: not told
@@ -78,26 +78,15 @@ func (r *Rooms) complete(tx *store.Tx, v Viewer, events []*ClientEvent) error {
 		return err
 	}
 	now := r.now().UnixMilli()
-	var own []int64
 	for _, e := range events {
 		e.At = now
 		e.Shown = e.Event.Event
 		if e.Because != nil {
 			e.Shown = e.Event.Event.Redact()
 		}
-		if v.Device != "" && e.Sender() == v.User {
-			own = append(own, e.NID)
+		if v.Device != "" && e.Sender() == v.User && e.TxnDevice == v.Device {
+			e.Txn = e.TxnID
 		}
-	}
-	if len(own) == 0 {
-		return nil
-	}
-	txns, err := r.Txns(tx, v.User, v.Device, own)
-	if err != nil {
-		return fmt.Errorf("read transaction ids: %w", err)
-	}
-	for _, e := range events {
-		e.TxnID = txns[e.NID]
 	}
 	return nil
 }

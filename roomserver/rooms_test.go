@@ -269,3 +269,55 @@ func TestARefusedDraftFailsAlone(t *testing.T) {
 		}
 	})
 }
+
+// TestTheRoomAtAPosition holds At against the timeline, for every position, also where history without
+// positions stands between.
+func TestTheRoomAtAPosition(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		db := testkit.DB(t, dsn)
+		r := open(t, db)
+		room, other := create(t, r, roomserver.Creation{}), create(t, r, roomserver.Creation{})
+		for i := range 40 {
+			for _, id := range []matrix.RoomID{room, other}[:1+i%2] {
+				if _, err := r.Send(t.Context(), message(id, "@alice:example.org", "", "x")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		err := db.Update(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.Exec(`UPDATE timeline SET pos = 0 WHERE seq >= 11 AND seq <= 17`)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = db.View(t.Context(), func(tx *store.Tx) error {
+			nid, _, err := r.NID(tx, room)
+			if err != nil {
+				return err
+			}
+			items, err := r.Newest(tx, nid, 100)
+			if err != nil {
+				return err
+			}
+			now, err := tx.Pos()
+			for pos := range now + 2 {
+				var want roomserver.Item
+				for _, it := range items {
+					if it.Pos > 0 && it.Pos <= pos {
+						want = it
+					}
+				}
+				got, ok, err := r.At(tx, nid, pos)
+				if err != nil || ok != (want.Seq != 0) || ok && got != want {
+					t.Fatalf("at %d: %+v, %v, %v; want %+v", pos, got, ok, err, want)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -70,8 +70,36 @@ func (r *Rooms) After(tx *store.Tx, room RoomNID, seq int64, limit int) ([]Item,
 }
 
 // At finds the newest place of a room at a position of the stream; false: the room was not there yet.
-func (r *Rooms) At(tx *store.Tx, room RoomNID, pos int64) (Item, bool, error) {
-	return itemAt(tx, room, pos)
+// Positions rise with seq, but for history, which has none: so the place is sought from the head
+// downwards in growing steps, then by halves, without an index of its own.
+func (r *Rooms) At(tx *store.Tx, room RoomNID, pos int64) (best Item, ok bool, err error) {
+	it, found, err := itemUpTo(tx, room, maxSeq)
+	if err != nil || !found || it.Pos <= pos {
+		return it, found, err
+	}
+	low, high := it.Seq, it.Seq // the place is below high, where it is later than pos
+	for step := int64(1); found && it.Pos > pos; step *= 2 {
+		high, low = it.Seq, it.Seq-step
+		if it, found, err = itemUpTo(tx, room, low); err != nil {
+			return it, false, err
+		}
+	}
+	best, ok = it, found
+	for high-low > 1 {
+		mid := low + (high-low)/2
+		if it, found, err = itemUpTo(tx, room, mid); err != nil {
+			return it, false, err
+		}
+		switch {
+		case !found:
+			low = mid
+		case it.Pos > pos:
+			high = it.Seq
+		default:
+			best, ok, low = it, true, mid
+		}
+	}
+	return best, ok, nil
 }
 
 // Place finds the place of an event in its room's timeline; false: it has none.
@@ -80,7 +108,7 @@ func (r *Rooms) Place(tx *store.Tx, room RoomNID, event matrix.EventID) (Item, b
 	if err != nil || !ok || in != room {
 		return Item{}, false, err
 	}
-	return itemOf(tx, room, nid)
+	return itemOf(tx, nid)
 }
 
 // State reads the state of a snapshot; 0 is the empty state.

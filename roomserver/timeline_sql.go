@@ -23,16 +23,19 @@ func itemsAfter(tx *store.Tx, room RoomNID, seq int64, limit int) ([]Item, error
 		WHERE shard = $1 AND room_nid = $2 AND seq > $3 ORDER BY seq LIMIT $4`, room.Shard(), int64(room), seq, int64(limit))
 }
 
-func itemAt(tx *store.Tx, room RoomNID, pos int64) (Item, bool, error) {
+// itemUpTo finds the newest place up to seq whose event was news once.
+func itemUpTo(tx *store.Tx, room RoomNID, seq int64) (Item, bool, error) {
 	return store.One(tx, scanItem, `
 		SELECT seq, pos, event_nid, snap FROM timeline
-		WHERE shard = $1 AND room_nid = $2 AND pos <= $3 AND pos > 0 ORDER BY pos DESC LIMIT 1`, room.Shard(), int64(room), pos)
+		WHERE shard = $1 AND room_nid = $2 AND seq <= $3 AND pos > 0 ORDER BY seq DESC LIMIT 1`, room.Shard(), int64(room), seq)
 }
 
-func itemOf(tx *store.Tx, room RoomNID, event int64) (Item, bool, error) {
+// itemOf finds the place of an event.
+func itemOf(tx *store.Tx, event int64) (Item, bool, error) {
 	return store.One(tx, scanItem, `
-		SELECT seq, pos, event_nid, snap FROM timeline
-		WHERE shard = $1 AND event_nid = $2`, room.Shard(), event)
+		SELECT t.seq, t.pos, t.event_nid, t.snap FROM events e
+		JOIN timeline t ON t.shard = e.shard AND t.room_nid = e.room_nid AND t.seq = e.seq
+		WHERE e.shard = $1 AND e.event_nid = $2 AND e.status = $3`, event&0xff, event, int64(statusAccepted))
 }
 
 // newestGap finds the greatest seq above a place before which events are missing.
@@ -122,22 +125,4 @@ func (r *Rooms) Members(tx *store.Tx, room RoomNID, m matrix.Membership, limit i
 		SELECT user_id, event_nid FROM members
 		WHERE shard = $1 AND room_nid = $2 AND membership = $3 ORDER BY pos LIMIT $4`,
 		room.Shard(), int64(room), string(m), int64(limit))
-}
-
-// Txns tells which transaction ids the events have that a device sent.
-func (r *Rooms) Txns(tx *store.Tx, user matrix.UserID, device matrix.DeviceID, events []int64) (map[int64]string, error) {
-	out := make(map[int64]string)
-	err := store.Each(tx, func(row store.Row) error {
-		var nid int64
-		var txn string
-		if err := row.Scan(&nid, &txn); err != nil {
-			return err
-		}
-		out[nid] = txn
-		return nil
-	}, `
-		SELECT event_nid, txn_id FROM client_txns
-		WHERE ushard = $1 AND user_id = $2 AND event_nid {IN $3 INT8} AND device_id = $4`,
-		user.Shard(), string(user), store.List(events), string(device))
-	return out, err
 }

@@ -5,7 +5,7 @@
 CREATE TABLE room_ids (
 	room_id  {TEXT} PRIMARY KEY,
 	room_nid {INT8} NOT NULL
-);
+) {CLUSTERED};
 
 -- A room's head: what the next event builds on. Written by roomserver.
 CREATE TABLE rooms (
@@ -21,14 +21,14 @@ CREATE TABLE rooms (
 	joined      {INT8} NOT NULL, -- members by membership
 	invited     {INT8} NOT NULL,
 	PRIMARY KEY (shard, room_nid)
-);
+) {CLUSTERED};
 
 -- Which event has this id, for every id ever referenced. Written by roomserver.
 CREATE TABLE event_ids (
 	event_id  {TEXT} PRIMARY KEY,
 	event_nid {INT8} NOT NULL,
 	room_nid  {INT8} NOT NULL
-);
+) {CLUSTERED};
 
 -- What is known of an event besides its bytes. Written by roomserver.
 CREATE TABLE events (
@@ -43,8 +43,11 @@ CREATE TABLE events (
 	prev        {BYTES} NOT NULL, -- varints: event nids
 	auth        {BYTES} NOT NULL,
 	redacted_by {INT8} NOT NULL, -- nid of the redaction that took effect, or 0
+	seq         {INT8} NOT NULL, -- place in the timeline, where it is accepted
+	txn_device  {TEXT} NOT NULL, -- the device of ours that sent it, with which transaction id; else empty
+	txn_id      {TEXT} NOT NULL,
 	PRIMARY KEY (shard, event_nid)
-);
+) {CLUSTERED};
 
 -- The bytes of an event: canonical JSON with hashes and signatures. Written by roomserver.
 CREATE TABLE event_json (
@@ -64,10 +67,8 @@ CREATE TABLE timeline (
 	event_nid {INT8} NOT NULL,
 	snap      {INT8} NOT NULL, -- the room's current state once this event was there
 	PRIMARY KEY (shard, room_nid, seq)
-);
+) {CLUSTERED};
 CREATE INDEX timeline_pos ON timeline (pos);
-CREATE INDEX timeline_room_pos ON timeline (shard, room_nid, pos);
-CREATE INDEX timeline_event ON timeline (shard, event_nid);
 
 -- Where the timeline jumps: events before seq are missing here. Written by roomserver.
 CREATE TABLE room_gaps (
@@ -76,7 +77,7 @@ CREATE TABLE room_gaps (
 	seq      {INT8} NOT NULL, -- of the first event after the gap
 	missing  {BYTES} NOT NULL, -- varints: nids of the events before it that are not here
 	PRIMARY KEY (shard, room_nid, seq)
-);
+) {CLUSTERED};
 
 -- Interned (type, state key). Written by roomserver/state.
 CREATE TABLE tuples (
@@ -84,7 +85,7 @@ CREATE TABLE tuples (
 	state_key {TEXT} NOT NULL,
 	tuple_nid {INT8} NOT NULL,
 	PRIMARY KEY (type, state_key)
-);
+) {CLUSTERED};
 CREATE INDEX tuples_nid ON tuples (tuple_nid);
 
 -- States of rooms as cumulative deltas. Written by roomserver/state.
@@ -107,7 +108,7 @@ CREATE TABLE members (
 	event_nid  {INT8} NOT NULL,
 	pos        {INT8} NOT NULL, -- where this membership began
 	PRIMARY KEY (shard, room_nid, user_id)
-);
+) {CLUSTERED};
 CREATE INDEX members_order ON members (shard, room_nid, membership, pos);
 
 -- In which rooms a local user is or was. Written by roomserver.
@@ -124,7 +125,7 @@ CREATE TABLE user_rooms (
 	forgotten  {INT8} NOT NULL, -- 1: the user does not want to see it any more
 	stripped   {BYTES} NOT NULL, -- invites and knocks: the room's stripped state, a JSON list
 	PRIMARY KEY (ushard, user_id, room_nid)
-);
+) {CLUSTERED};
 
 -- Which servers have joined members in a room, and how many. Written by roomserver.
 CREATE TABLE room_servers (
@@ -133,7 +134,7 @@ CREATE TABLE room_servers (
 	server   {TEXT} NOT NULL,
 	joined   {INT8} NOT NULL,
 	PRIMARY KEY (shard, room_nid, server)
-);
+) {CLUSTERED};
 
 -- Answers to requests that a client may repeat. Written by roomserver.
 CREATE TABLE client_txns (
@@ -142,12 +143,10 @@ CREATE TABLE client_txns (
 	device_id {TEXT} NOT NULL,
 	scope     {TEXT} NOT NULL, -- the endpoint and its path, but for the transaction id
 	txn_id    {TEXT} NOT NULL,
-	event_nid {INT8} NOT NULL,
 	event_id  {TEXT} NOT NULL,
 	ts        {INT8} NOT NULL,
 	PRIMARY KEY (ushard, user_id, device_id, scope, txn_id)
-);
-CREATE INDEX client_txns_event ON client_txns (ushard, user_id, event_nid);
+) {CLUSTERED};
 
 -- Human-readable names of rooms on this server. Written by roomserver.
 CREATE TABLE aliases (
@@ -155,11 +154,11 @@ CREATE TABLE aliases (
 	room_nid {INT8} NOT NULL,
 	room_id  {TEXT} NOT NULL,
 	creator  {TEXT} NOT NULL
-);
+) {CLUSTERED};
 CREATE INDEX aliases_room ON aliases (room_nid);
 
 -- Rooms in this server's public directory. Written by roomserver.
 CREATE TABLE published_rooms (
 	room_nid {INT8} PRIMARY KEY,
 	room_id  {TEXT} NOT NULL
-);
+) {CLUSTERED};
