@@ -134,7 +134,7 @@ type RateLimits struct {
 	// Inviting.
 	Invite LimitClass `yaml:"invite"`
 	// Creating and upgrading rooms.
-	CreateRoom LimitClass `yaml:"create_room"`
+	Create LimitClass `yaml:"create"`
 	// Searching messages, users and the room directory.
 	Search LimitClass `yaml:"search"`
 	// Changing one's profile.
@@ -228,19 +228,19 @@ func defaultLimits() RateLimits {
 		}
 	}
 	return RateLimits{
-		Enabled:    true,
-		Login:      LimitClass{Account: Rate{PerSecond: 0.2, Burst: 10}, Address: Rate{PerSecond: 0.5, Burst: 20}},
-		Register:   LimitClass{Address: Rate{PerSecond: 0.1, Burst: 5}},
-		Message:    class(10, 100, 50),
-		Ephemeral:  class(20, 200, 100),
-		Join:       class(1, 10, 30),
-		Invite:     class(0.5, 5, 30),
-		CreateRoom: class(0.2, 2, 20),
-		Search:     class(2, 20, 20),
-		Profile:    class(0.5, 5, 10),
-		Keys:       class(20, 200, 100),
-		Report:     class(0.2, 1, 10),
-		Upload:     class(2, 10, 50),
-		Download:   class(50, 200, 500),
+		Enabled:   true,
+		Login:     LimitClass{Account: Rate{PerSecond: 0.2, Burst: 10}, Address: Rate{PerSecond: 0.5, Burst: 20}},
+		Register:  LimitClass{Address: Rate{PerSecond: 0.1, Burst: 5}},
+		Message:   class(10, 100, 50),
+		Ephemeral: class(20, 200, 100),
+		Join:      class(1, 10, 30),
+		Invite:    class(0.5, 5, 30),
+		Create:    class(0.2, 2, 20),
+		Search:    class(2, 20, 20),
+		Profile:   class(0.5, 5, 10),
+		Keys:      class(20, 200, 100),
+		Report:    class(0.2, 1, 10),
+		Upload:    class(2, 10, 50),
+		Download:  class(50, 200, 500),
 	}
 }

@@ -154,6 +154,19 @@ func TestSigningKey(t *testing.T) {
 	}
 }
 
+// TestLimitsAreSettings holds the classes that endpoints name against the settings: a class that is
+// not there would limit nothing.
+func TestLimitsAreSettings(t *testing.T) {
+	t.Parallel()
+	hs, _ := running(t, Options{Config: settings(t)})
+	classes := config.Default().RateLimits.Classes()
+	for _, class := range hs.router.Classes() {
+		if _, found := classes[class]; !found {
+			t.Errorf("endpoints are limited by %q, which is no setting", class)
+		}
+	}
+}
+
 // certify writes a certificate that names itself.
 func certify(t *testing.T, dir, name string) (files config.TLS) {
 	t.Helper()

@@ -225,11 +225,15 @@ var specLine = regexp.MustCompile(`(?m)^(Spec|Extension): (.+)$`)
 func TestHouseHandlersNameTheirEndpoint(t *testing.T) {
 	t.Parallel()
 	h := readHouse(t)
-	docs := map[string]string{} // by package and name
+	docs := map[string]string{} // by package and name; the names of methods begin with a dot
 	h.code(func(f *goFile) {
 		for _, decl := range f.ast.Decls {
 			if fn, ok := decl.(*ast.FuncDecl); ok {
-				docs[f.pkg+"."+fn.Name.Name] = fn.Doc.Text()
+				name := fn.Name.Name
+				if fn.Recv != nil {
+					name = "." + name
+				}
+				docs[f.pkg+" "+name] = fn.Doc.Text()
 			}
 		}
 	})
@@ -244,11 +248,11 @@ func TestHouseHandlersNameTheirEndpoint(t *testing.T) {
 				handler = made.Fun // a function that gives the handler
 			}
 			full := exprText(handler)
-			name := full[strings.LastIndexByte(full, '.')+1:]
-			switch doc, found := docs[f.pkg+"."+name]; {
+			name := full[max(strings.LastIndexByte(full, '.'), 0):]
+			switch doc, found := docs[f.pkg+" "+name]; {
 			case name == "":
 				t.Errorf("%s: a handler has a name and a comment", h.at(call))
-			case found && !specLine.MatchString(doc):
+			case !found || !specLine.MatchString(doc):
 				t.Errorf("%s: the comment of %s has no line \"Spec: METHOD /path\"", h.at(call), name)
 			}
 			return true
