@@ -3,7 +3,6 @@ package canonicaljson
 import (
 	"bytes"
 	"encoding/json"
-	"slices"
 )
 
 // Canonical checks one JSON value and appends its canonical form to dst.
@@ -16,6 +15,9 @@ func CanonicalIn(dst, in []byte, m Mode, outer int) ([]byte, error) {
 	s := scanner{in: in, out: dst, mode: m, depth: outer}
 	if err := s.whole(); err != nil {
 		return dst, err
+	}
+	if s.unsorted {
+		return sortMembers(s.out, len(dst))
 	}
 	return s.out, nil
 }
@@ -44,6 +46,8 @@ type scanner struct {
 	out   []byte
 	mode  Mode
 	depth int
+
+	unsorted bool // an object has its members in another order than its keys'
 }
 
 func (s *scanner) fail(why string) error { return &SyntaxError{Offset: s.pos, Why: why} }
@@ -159,9 +163,8 @@ func (s *scanner) array() error {
 }
 
 // object reads an object. Most come with their keys in order, so that only the last key is remembered;
-// where one is not, the members are sorted when all are there.
+// where one is not, all is sorted in the end.
 func (s *scanner) object() error {
-	start := len(s.out)
 	if err := s.enter('{'); err != nil {
 		return err
 	}
@@ -181,7 +184,7 @@ func (s *scanner) object() error {
 			case c == 0:
 				return s.fail(twice)
 			case c > 0:
-				sorted = false
+				sorted, s.unsorted = false, true
 			}
 		}
 		last = k
@@ -198,9 +201,6 @@ func (s *scanner) object() error {
 			return s.fail("a comma or } is missing")
 		}
 		s.leave('}')
-		if !sorted && !s.sort(start) {
-			return s.fail(twice)
-		}
 		return nil
 	}
 }
@@ -236,37 +236,8 @@ func (s *scanner) key() (key, error) {
 func compare(out []byte, a, b key) int {
 	ka, kb := out[a.start:a.end], out[b.start:b.end]
 	if a.escaped || b.escaped {
-		return bytes.Compare(unescape(nil, ka), unescape(nil, kb))
+		var roomA, roomB [64]byte
+		return bytes.Compare(unescape(roomA[:0], ka), unescape(roomB[:0], kb))
 	}
 	return bytes.Compare(ka, kb)
-}
-
-// sort puts the members of the object in order that stands in the output from start on. It gives false
-// where two have the same key.
-func (s *scanner) sort(start int) bool {
-	type member struct {
-		key key
-		end int
-	}
-	var room [32]member
-	members := room[:0]
-	object := bytes.Clone(s.out[start:])
-	w := Walk(object)
-	for w.Next() {
-		k := key{start: w.keyStart, end: w.keyStart + len(w.key), escaped: bytes.IndexByte(w.key, '\\') >= 0}
-		members = append(members, member{k, w.end})
-	}
-	slices.SortFunc(members, func(a, b member) int { return compare(object, a.key, b.key) })
-	out := s.out[:start+1]
-	for i, m := range members {
-		if i > 0 {
-			if compare(object, members[i-1].key, m.key) == 0 {
-				return false
-			}
-			out = append(out, ',')
-		}
-		out = append(out, object[m.key.start-1:m.end]...)
-	}
-	s.out = append(out, '}')
-	return true
 }

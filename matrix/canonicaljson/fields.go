@@ -41,7 +41,6 @@ type Walker struct {
 	pos        int
 	close      byte
 	key        []byte
-	keyStart   int
 	start, end int
 	err        error
 }
@@ -92,9 +91,6 @@ func (w *Walker) Is(name string) bool {
 // Value is the bytes of the value.
 func (w *Walker) Value() []byte { return w.in[w.start:w.end] }
 
-// Span is where the value stands in the bytes that are walked.
-func (w *Walker) Span() (start, end int) { return w.start, w.end }
-
 func (w *Walker) skip() {
 	for w.pos < len(w.in) && w.in[w.pos] <= ' ' {
 		w.pos++
@@ -136,8 +132,7 @@ func (w *Walker) readKey() bool {
 		return w.fail("a key is missing")
 	}
 	end := skipText(w.in, w.pos)
-	w.keyStart = w.pos + 1
-	w.key = w.in[w.keyStart:max(end-1, w.keyStart)]
+	w.key = w.in[w.pos+1 : max(end-1, w.pos+1)]
 	w.pos = end
 	if w.skip(); w.pos >= len(w.in) || w.in[w.pos] != ':' {
 		return w.fail("a colon is missing")
