@@ -19,6 +19,8 @@ type nonceResponse struct {
 }
 
 // registerNonce begins a registration by the shared secret.
+//
+// Extension: GET /_synapse/admin/v1/register
 func (a *API) registerNonce(context.Context, *httpapi.Caller, *none) (*nonceResponse, error) {
 	nonce, ok := a.accounts.NewNonce()
 	if !ok {
@@ -28,18 +30,20 @@ func (a *API) registerNonce(context.Context, *httpapi.Caller, *none) (*nonceResp
 }
 
 type registerBySecretRequest struct {
-	Nonce       string `json:"nonce,required"`
-	Username    string `json:"username,required"`
-	Password    string `json:"password,required"`
+	Nonce       string `json:"nonce" required:"true"`
+	Username    string `json:"username" required:"true"`
+	Password    string `json:"password" required:"true"`
 	DisplayName string `json:"displayname"`
 	Admin       bool   `json:"admin"`
 	UserType    string `json:"user_type"`
-	MAC         string `json:"mac,required"`
+	MAC         string `json:"mac" required:"true"`
 }
 
 // registerBySecret makes an account for a program that knows the shared secret. It proves that by an
 // HMAC-SHA1 of nonce, username, password and "admin" or "notadmin", separated by NUL, and of the user
 // type where there is one. The form is that of Synapse's admin API, for which there are tools.
+//
+// Extension: POST /_synapse/admin/v1/register
 func (a *API) registerBySecret(ctx context.Context, _ *httpapi.Caller, q *registerBySecretRequest) (*sessionResponse, error) {
 	user, err := a.accounts.Available(ctx, q.Username)
 	if err != nil {

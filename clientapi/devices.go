@@ -106,7 +106,7 @@ func (a *API) deleteDevice(ctx context.Context, c *httpapi.Caller, q *deleteDevi
 }
 
 type deleteDevicesRequest struct {
-	Devices []matrix.DeviceID `json:"devices,required"`
+	Devices []matrix.DeviceID `json:"devices" required:"true"`
 	Auth    json.RawMessage   `json:"auth"`
 }
 

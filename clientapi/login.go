@@ -47,7 +47,7 @@ func (d newDevice) device() (account.NewDevice, error) {
 }
 
 type loginRequest struct {
-	Type       string          `json:"type,required"`
+	Type       string          `json:"type" required:"true"`
 	Identifier json.RawMessage `json:"identifier"`
 	User       string          `json:"user"`
 	Medium     string          `json:"medium"`
@@ -113,7 +113,7 @@ func (q *loginRequest) name() (string, error) {
 }
 
 type refreshRequest struct {
-	RefreshToken string `json:"refresh_token,required"`
+	RefreshToken string `json:"refresh_token" required:"true"`
 }
 
 // refresh gives new tokens for a refresh token.

@@ -16,7 +16,7 @@ func (a *API) passwordRoutes(r *httpapi.Router) {
 
 type changePasswordRequest struct {
 	Auth          json.RawMessage `json:"auth"`
-	NewPassword   string          `json:"new_password,required"`
+	NewPassword   string          `json:"new_password" required:"true"`
 	LogoutDevices *bool           `json:"logout_devices"`
 }
 

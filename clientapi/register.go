@@ -100,7 +100,7 @@ func (a *API) wanted(ctx context.Context, q *registerRequest) (u account.NewUser
 }
 
 type availableRequest struct {
-	Username string `query:"username,required"`
+	Username string `query:"username" required:"true"`
 }
 
 type availableResponse struct {
@@ -118,7 +118,7 @@ func (a *API) usernameAvailable(ctx context.Context, _ *httpapi.Caller, q *avail
 }
 
 type tokenValidityRequest struct {
-	Token string `query:"token,required"`
+	Token string `query:"token" required:"true"`
 }
 
 type tokenValidityResponse struct {

@@ -72,7 +72,10 @@ func (p *plan) addField(t reflect.Type, f reflect.StructField, index []int) {
 			panic(fmt.Sprintf("httpapi: %s.%s has a tag, but is not exported", t, f.Name))
 		}
 		name, flags, _ := strings.Cut(tag, ",")
-		required := f.Tag.Get("required") == "true" || flags == "required"
+		if flags != "" && kind != "json" && tag != "whole,optional" {
+			panic(fmt.Sprintf("httpapi: %s.%s has the unknown flag %q", t, f.Name, flags))
+		}
+		required := f.Tag.Get("required") == "true"
 		switch kind {
 		case "path":
 			p.path = append(p.path, textField{index, name, true, setterOf(t, f)})

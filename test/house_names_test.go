@@ -225,7 +225,7 @@ var specLine = regexp.MustCompile(`(?m)^(Spec|Extension): (.+)$`)
 func TestHouseHandlersNameTheirEndpoint(t *testing.T) {
 	t.Parallel()
 	h := readHouse(t)
-	docs := map[string]string{} // by package and name; the names of methods begin with a dot
+	docs := map[string]string{} // by package and name; the names of methods begin with a dot, those of one name share
 	h.code(func(f *goFile) {
 		for _, decl := range f.ast.Decls {
 			if fn, ok := decl.(*ast.FuncDecl); ok {
@@ -233,7 +233,7 @@ func TestHouseHandlersNameTheirEndpoint(t *testing.T) {
 				if fn.Recv != nil {
 					name = "." + name
 				}
-				docs[f.pkg+" "+name] = fn.Doc.Text()
+				docs[f.pkg+" "+name] += fn.Doc.Text()
 			}
 		}
 	})
