@@ -33,7 +33,7 @@ type reading struct {
 	joined  []joinedRoom
 	changed []roomserver.UserRoom // memberships that began since the token; all, where initial
 	device  *deviceSent           // nil: members are not loaded lazily
-	told    map[member]int64
+	told    told
 	all     []account.AccountDatum // all account data, once it is needed
 	out     *news
 }
@@ -42,7 +42,7 @@ type reading struct {
 func (a *API) read(ctx context.Context, q question) (*news, error) {
 	r := &reading{question: q, a: a}
 	err := a.db.View(ctx, func(tx *store.Tx) error {
-		*r = reading{question: q, a: a, tx: tx, told: make(map[member]int64)}
+		*r = reading{question: q, a: a, tx: tx, told: make(told)}
 		return r.run()
 	})
 	if err != nil {

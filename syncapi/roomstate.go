@@ -148,8 +148,7 @@ func (r *reading) addMembers(s *stateNews, nids []int64) ([]int64, error) {
 			continue
 		}
 		nid, ok := st.Event(tuple)
-		mustTell := s.own && user == r.viewer.User || r.filter.redundant()
-		if ok && (mustTell || !r.device.has(member{s.room, tuple}, nid)) {
+		if ok && (s.fresh || r.filter.redundant() || !r.device.has(s.room, tuple, nid)) {
 			nids = append(nids, nid)
 		}
 	}
@@ -158,10 +157,13 @@ func (r *reading) addMembers(s *stateNews, nids []int64) ([]int64, error) {
 
 // noteTold remembers the member events that this answer tells, in its state and its timeline.
 func (r *reading) noteTold(s *stateNews, told []*roomserver.ClientEvent) {
+	if s.fresh {
+		r.told.of(s.room).fresh = true
+	}
 	for _, list := range [][]*roomserver.ClientEvent{told, s.t.events} {
 		for _, e := range list {
 			if e.Tuple != 0 && e.Type() == "m.room.member" {
-				r.told[member{s.room, e.Tuple}] = e.NID
+				r.told.of(s.room).members[e.Tuple] = e.NID
 			}
 		}
 	}

@@ -9,20 +9,14 @@ import (
 	"astrocyte/roomserver"
 )
 
-// sentMost bounds the memory of member events sent to devices: about so many bytes.
-const sentMost = 64 << 20
-
-// sentPending bounds the answers of one device of which is not known whether they arrived.
-const sentPending = 40
-
-// sentEntry is about what one remembered member costs.
-const sentEntry = 48
-
-// member is a user's place in the state of a room.
-type member struct {
-	room  roomserver.RoomNID
-	tuple int64
-}
+const (
+	// sentMost bounds the memory of member events sent to devices: about so many bytes.
+	sentMost = 64 << 20
+	// sentPending bounds the answers to one device of which is not known whether they arrived.
+	sentPending = 40
+	// sentEntry is about what one remembered member costs, in bytes.
+	sentEntry = 48
+)
 
 // sent remembers which member events each device has been sent, for lazy loading. An answer counts when
 // the client shows its token, for until then it may have been lost. Forgetting repeats member events.
@@ -34,18 +28,41 @@ type sent struct {
 
 func newSent() *sent { return &sent{devices: lru.New[roomserver.Viewer, *deviceSent](sentMost)} }
 
+// members are member events of one room, by their tuples.
+type members map[int64]int64
+
+// told is what one answer tells of members, by room.
+type told map[roomserver.RoomNID]*roomTold
+
+// roomTold is what one answer tells of the members of a room. Where the room is fresh to the client, what
+// it was told before counts no more.
+type roomTold struct {
+	fresh   bool
+	members members
+}
+
+// of gives the part of a room.
+func (t told) of(room roomserver.RoomNID) *roomTold {
+	r := t[room]
+	if r == nil {
+		r = &roomTold{members: make(members)}
+		t[room] = r
+	}
+	return r
+}
+
 // deviceSent is what one device has been sent.
 type deviceSent struct {
 	mu      sync.Mutex
-	known   map[member]int64 // the nid of the member event that was sent last
-	upto    Token            // known holds along the chain of tokens up to here
+	known   map[roomserver.RoomNID]members
+	upto    Token // known holds along the chain of tokens up to here
 	pending []pendingSent
 }
 
 // pendingSent is what an answer told, by its token and the one that it followed.
 type pendingSent struct {
 	from, token Token
-	members     map[member]int64
+	told        told
 }
 
 // at gives the memory of a device that shows a token. A device that shows an older token than before has
@@ -53,7 +70,7 @@ type pendingSent struct {
 func (s *sent) at(v roomserver.Viewer, since Token, initial bool) *deviceSent {
 	d, ok := s.devices.Get(v)
 	if !ok || initial {
-		d = &deviceSent{known: make(map[member]int64), upto: since}
+		d = &deviceSent{known: make(map[roomserver.RoomNID]members), upto: since}
 		s.keep(v, d)
 		return d
 	}
@@ -71,15 +88,19 @@ func (d *deviceSent) size() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := len(d.known)
+	for _, m := range d.known {
+		n += len(m)
+	}
 	for _, p := range d.pending {
-		n += len(p.members)
+		for _, r := range p.told {
+			n += 1 + len(r.members)
+		}
 	}
 	return int64(n)
 }
 
 // confirm takes what the answers told that led to a token as sent; others, that were asked for again, may
-// never have arrived. It says whether the memory changed. A link is never newer than the one after it in
-// the chain, and is taken out, so the walk ends.
+// never have arrived. It says whether the memory changed.
 func (d *deviceSent) confirm(since Token) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -92,35 +113,58 @@ func (d *deviceSent) confirm(since Token) bool {
 	if len(d.pending) == 0 {
 		return false
 	}
-	for link := since; ; {
-		i := slices.IndexFunc(d.pending, func(p pendingSent) bool { return p.token == link })
-		if i < 0 {
-			break
-		}
-		maps.Copy(d.known, d.pending[i].members)
-		link = d.pending[i].from
-		d.pending = slices.Delete(d.pending, i, i+1)
+	for _, t := range slices.Backward(d.chain(since)) {
+		d.apply(t)
 	}
 	d.pending = slices.DeleteFunc(d.pending, func(p pendingSent) bool { return p.token.Pos <= since.Pos })
 	return true
 }
 
-// has says whether the device has been sent an event, as far as it has confirmed.
-func (d *deviceSent) has(m member, nid int64) bool {
+// chain takes out the answers that led to a token, the newest first. Each is taken out when it is met, so
+// the walk ends.
+func (d *deviceSent) chain(link Token) []told {
+	var out []told
+	for {
+		i := slices.IndexFunc(d.pending, func(p pendingSent) bool { return p.token == link })
+		if i < 0 {
+			return out
+		}
+		out = append(out, d.pending[i].told)
+		link = d.pending[i].from
+		d.pending = slices.Delete(d.pending, i, i+1)
+	}
+}
+
+func (d *deviceSent) apply(t told) {
+	for room, r := range t {
+		switch known := d.known[room]; {
+		case known == nil || r.fresh:
+			d.known[room] = maps.Clone(r.members)
+		default:
+			maps.Copy(known, r.members)
+		}
+		if len(d.known[room]) == 0 {
+			delete(d.known, room)
+		}
+	}
+}
+
+// has says whether the device has been sent a member event, as far as it has confirmed.
+func (d *deviceSent) has(room roomserver.RoomNID, tuple, nid int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.known[m] == nid
+	return d.known[room][tuple] == nid
 }
 
 // tell notes what an answer tells that follows a token. Answers that are sent without waiting for each
 // other, over a socket, are a chain: its last token confirms them all.
-func (s *sent) tell(v roomserver.Viewer, d *deviceSent, from, token Token, members map[member]int64) {
+func (s *sent) tell(v roomserver.Viewer, d *deviceSent, from, token Token, t told) {
 	d.mu.Lock()
-	if len(members) == 0 && len(d.pending) == 0 {
+	if len(t) == 0 && len(d.pending) == 0 {
 		d.mu.Unlock()
 		return
 	}
-	d.pending = append(d.pending, pendingSent{from, token, members})
+	d.pending = append(d.pending, pendingSent{from, token, t})
 	if over := len(d.pending) - sentPending; over > 0 {
 		d.pending = slices.Delete(d.pending, 0, over)
 	}
