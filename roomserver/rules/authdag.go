@@ -166,12 +166,7 @@ func (d *AuthDAG) differ(agreed []Entry, own [][]uint32, w *work) ([]uint32, err
 		if err := w.spend(len(list) + 1); err != nil {
 			return nil, err
 		}
-		for _, a := range list {
-			into := m.of(a)
-			for k := range have {
-				into[k] |= have[k]
-			}
-		}
+		m.spread(have, list)
 	}
 	return found, nil
 }
@@ -188,7 +183,26 @@ func (m *marks) of(i uint32) []uint64 {
 	return m.bits[at : at+m.words : at+m.words]
 }
 
+// spread gives the bits to others.
+func (m *marks) spread(have []uint64, to []uint32) {
+	if m.words == 1 {
+		for _, i := range to {
+			m.bits[i] |= have[0]
+		}
+		return
+	}
+	for _, i := range to {
+		into := m.of(i)
+		for k := range have {
+			into[k] |= have[k]
+		}
+	}
+}
+
 func (m *marks) some(have []uint64) (some, all bool) {
+	if m.words == 1 {
+		return have[0] != 0, have[0] == m.full[0]
+	}
 	all = true
 	for k, word := range have {
 		some = some || word != 0

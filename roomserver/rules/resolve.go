@@ -77,49 +77,49 @@ func split(sets [][]Entry, w *work) (agreed []Entry, conflicts []conflict, err e
 	if len(sets) == 0 {
 		return nil, nil, nil
 	}
-	agreed = make([]Entry, 0, len(sets[0]))
+	agreed = make([]Entry, 0, len(sets[0])+16)
 	heads := slices.Clone(sets)
 	for {
+		n := common(heads)
+		if err := w.spend(n + 1); err != nil {
+			return nil, nil, err
+		}
+		agreed = append(agreed, heads[0][:n]...)
 		lowest, open := int64(0), false
-		for _, h := range heads {
-			if len(h) > 0 && (!open || h[0].Tuple < lowest) {
+		for i, h := range heads {
+			heads[i] = h[n:]
+			if h = heads[i]; len(h) > 0 && (!open || h[0].Tuple < lowest) {
 				lowest, open = h[0].Tuple, true
 			}
 		}
 		if !open {
 			return agreed, conflicts, nil
 		}
-		if err := w.spend(1); err != nil {
-			return nil, nil, err
-		}
-		if event, ok := agreement(heads, lowest); ok {
-			agreed = append(agreed, Entry{lowest, event})
-		} else {
-			conflicts = append(conflicts, take(heads, lowest))
-		}
-		for i, h := range heads {
-			if len(h) > 0 && h[0].Tuple == lowest {
-				heads[i] = h[1:]
+		conflicts = append(conflicts, take(heads, lowest))
+	}
+}
+
+// common is how many entries all heads begin with alike.
+func common(heads [][]Entry) int {
+	first := heads[0]
+	for _, h := range heads[1:] {
+		first = first[:min(len(first), len(h))]
+		for i := range first {
+			if first[i] != h[i] {
+				first = first[:i]
+				break
 			}
 		}
 	}
+	return len(first)
 }
 
-// agreement is the event of the tuple, where all sets begin with it and have the same.
-func agreement(heads [][]Entry, tuple int64) (int64, bool) {
-	for _, h := range heads {
-		if len(h) == 0 || h[0].Tuple != tuple || h[0] != heads[0][0] {
-			return 0, false
-		}
-	}
-	return heads[0][0].Event, true
-}
-
+// take takes a conflict off the heads.
 func take(heads [][]Entry, tuple int64) conflict {
 	c := conflict{tuple: tuple, events: make([]int64, len(heads))}
 	for i, h := range heads {
 		if len(h) > 0 && h[0].Tuple == tuple {
-			c.events[i] = h[0].Event
+			c.events[i], heads[i] = h[0].Event, h[1:]
 		}
 	}
 	return c
@@ -144,11 +144,17 @@ type held struct {
 	nid int64
 }
 
+// known says whether an event was loaded, or looked for.
+func (r *resolution) known(nid int64) bool {
+	_, known := r.events[nid]
+	return known
+}
+
 // load makes sure that the events are at hand.
 func (r *resolution) load(nids []int64) error {
 	var wanted []int64
 	for _, nid := range nids {
-		if _, known := r.events[nid]; !known {
+		if !r.known(nid) {
 			r.events[nid] = nil
 			wanted = append(wanted, nid)
 		}
@@ -227,17 +233,23 @@ func holder(state []Entry, tuple int64) (int64, bool) {
 	return state[i].Event, true
 }
 
-// join lays the resolved entries between the agreed ones, which win.
+// join lays the resolved entries between the agreed ones, which win. It may use the memory of both.
 func join(agreed, resolved []Entry) []Entry {
 	slices.SortFunc(resolved, func(a, b Entry) int { return cmp.Compare(a.Tuple, b.Tuple) })
-	out := make([]Entry, 0, len(agreed)+len(resolved))
-	for _, r := range resolved {
-		for len(agreed) > 0 && agreed[0].Tuple < r.Tuple {
-			out, agreed = append(out, agreed[0]), agreed[1:]
-		}
-		if len(agreed) == 0 || agreed[0].Tuple != r.Tuple {
-			out = append(out, r)
+	resolved = slices.DeleteFunc(resolved, func(r Entry) bool {
+		_, taken := holder(agreed, r.Tuple)
+		return taken
+	})
+	i, k := len(agreed)-1, len(resolved)-1
+	out := append(agreed, resolved...) // of which only the length counts
+	for at := len(out) - 1; k >= 0; at-- {
+		if i >= 0 && agreed[i].Tuple > resolved[k].Tuple {
+			out[at] = out[i]
+			i--
+		} else {
+			out[at] = resolved[k]
+			k--
 		}
 	}
-	return append(out, agreed...)
+	return out
 }

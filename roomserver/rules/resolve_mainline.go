@@ -31,7 +31,10 @@ func (s *resolutionV2) sortByMainline() ([]*node, error) {
 		rest = append(rest, n)
 	}
 	slices.SortFunc(rest, func(a, b *node) int {
-		return cmp.Or(cmp.Compare(b.mainline, a.mainline), older(a.e, b.e))
+		if a.mainline != b.mainline {
+			return cmp.Compare(b.mainline, a.mainline)
+		}
+		return older(a.e, b.e)
 	})
 	return rest, nil
 }
@@ -86,16 +89,18 @@ func (s *resolutionV2) governing(event uint32) (uint32, bool, error) {
 	if err := s.work.spend(len(list) + 1); err != nil {
 		return 0, false, err
 	}
-	nids := make([]int64, len(list))
-	for i, a := range list {
-		nids[i] = s.dag.nids[a]
+	var missing []int64
+	for _, a := range list {
+		if nid := s.dag.nids[a]; !s.known(nid) {
+			missing = append(missing, nid)
+		}
 	}
-	if err := s.load(nids); err != nil {
+	if err := s.load(missing); err != nil {
 		return 0, false, err
 	}
 	s.governs[event] = 0
-	for i, a := range list {
-		if e := s.events[nids[i]]; e != nil && e.IsState("m.room.power_levels", "") {
+	for _, a := range list {
+		if e := s.events[s.dag.nids[a]]; e != nil && e.IsState("m.room.power_levels", "") {
 			s.governs[event] = a + 1
 			return a, true, nil
 		}

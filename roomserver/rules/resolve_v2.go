@@ -35,8 +35,7 @@ type resolutionV2 struct {
 
 func (r *resolution) resolveV2(agreed []Entry, conflicts []conflict, sets int) ([]Entry, error) {
 	s := &resolutionV2{
-		resolution: r, dag: r.src.Auth, at: map[uint32]*node{},
-		resolved: map[int64]int64{}, governs: map[uint32]uint32{},
+		resolution: r, dag: r.src.Auth, resolved: make(map[int64]int64, len(conflicts)), governs: map[uint32]uint32{},
 	}
 	if err := s.gather(agreed, conflicts, sets); err != nil {
 		return nil, err
@@ -120,7 +119,7 @@ func (s *resolutionV2) gather(agreed []Entry, conflicts []conflict, sets int) er
 
 // loadNodes loads the full conflicted set and the auth events of it.
 func (s *resolutionV2) loadNodes(full []uint32) error {
-	var nids []int64
+	nids := make([]int64, 0, 4*len(full))
 	for _, i := range full {
 		nids = append(nids, s.dag.nids[i])
 		for _, a := range s.dag.auth(i) {
@@ -130,10 +129,13 @@ func (s *resolutionV2) loadNodes(full []uint32) error {
 	if err := s.load(nids); err != nil {
 		return err
 	}
-	for _, i := range full {
+	all := make([]node, len(full)) // in one piece
+	s.nodes, s.at = make([]*node, 0, len(full)), make(map[uint32]*node, len(full))
+	for k, i := range full {
 		nid := s.dag.nids[i]
 		if e := s.events[nid]; e != nil && e.at.stateKey.ok() {
-			n := &node{held: held{e, nid}, index: i}
+			n := &all[k]
+			n.held, n.index = held{e, nid}, i
 			s.nodes = append(s.nodes, n)
 			s.at[i] = n
 		}
@@ -187,7 +189,7 @@ func (s *resolutionV2) powerSet() ([]*node, error) {
 //
 // Spec: Room Versions 2 "State resolution", reverse topological power ordering.
 func (s *resolutionV2) sortByPower(set []*node) []*node {
-	citedBy := make(map[*node][]*node, len(set))
+	citedBy := map[*node][]*node{}
 	ready := make(byPower, 0, len(set))
 	for _, n := range set {
 		n.power = s.senderPower(n)
@@ -240,7 +242,10 @@ type byPower []*node
 
 func (b byPower) Len() int { return len(b) }
 func (b byPower) Less(i, j int) bool {
-	return cmp.Or(b[j].power.Compare(b[i].power), older(b[i].e, b[j].e)) < 0
+	if b[i].power != b[j].power {
+		return b[i].power > b[j].power
+	}
+	return older(b[i].e, b[j].e) < 0
 }
 func (b byPower) Swap(i, j int) { b[i], b[j] = b[j], b[i] }
 
@@ -254,7 +259,12 @@ func (b *byPower) Pop() any {
 	return last
 }
 
-func older(a, b *Event) int { return cmp.Or(cmp.Compare(a.ts, b.ts), cmp.Compare(a.id, b.id)) }
+func older(a, b *Event) int {
+	if a.ts != b.ts {
+		return cmp.Compare(a.ts, b.ts)
+	}
+	return cmp.Compare(a.id, b.id)
+}
 
 // apply is the iterative auth checks: an event that the state so far allows becomes part of it. What the
 // state lacks is looked for among the auth events of the event.
