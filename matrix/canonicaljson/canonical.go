@@ -3,6 +3,7 @@ package canonicaljson
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 )
 
 // Canonical checks one JSON value and appends its canonical form to dst.
@@ -54,6 +55,9 @@ func (s *scanner) fail(why string) error { return &SyntaxError{Offset: s.pos, Wh
 
 // whole reads the value and sees to it that nothing follows.
 func (s *scanner) whole() error {
+	if len(s.in) > maxInput {
+		return s.fail("too large")
+	}
 	if err := s.value(); err != nil {
 		return err
 	}
@@ -207,9 +211,12 @@ func (s *scanner) object() error {
 
 const twice = "the same key twice"
 
+// maxInput keeps all places within an int32: a float of four bytes can become one of eighteen.
+const maxInput = math.MaxInt32 / 8
+
 // key is where a key stands in the output, without its quotes.
 type key struct {
-	start, end int
+	start, end int32
 	escaped    bool // it has an escape, so that its bytes do not sort as its code points do
 }
 
@@ -218,12 +225,12 @@ func (s *scanner) key() (key, error) {
 	if s.next() != '"' {
 		return key{}, s.fail("a key is missing")
 	}
-	start := len(s.out) + 1
+	start := int32(len(s.out) + 1)
 	escaped, err := s.text()
 	if err != nil {
 		return key{}, err
 	}
-	k := key{start: start, end: len(s.out) - 1, escaped: escaped}
+	k := key{start: start, end: int32(len(s.out) - 1), escaped: escaped}
 	if s.next() != ':' {
 		return key{}, s.fail("a colon is missing")
 	}

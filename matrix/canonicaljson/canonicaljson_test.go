@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"astrocyte/matrix/canonicaljson"
 )
@@ -76,6 +77,20 @@ func TestDepth(t *testing.T) {
 	}
 	if _, err := canonicaljson.CanonicalIn(nil, []byte("[]"), canonicaljson.Strict, 127); err == nil {
 		t.Error("a container within 127 was accepted")
+	}
+}
+
+// TestRunsBeyondASCII cuts text of characters of all lengths, and damages it, at every place.
+func TestRunsBeyondASCII(t *testing.T) {
+	t.Parallel()
+	text := "aé€😀\x7f\u0080\uffff"
+	for at := range len(text) {
+		for _, in := range []string{text[at:], text[:at], text[:at] + "x" + text[at:], strings.Repeat("x", at) + text} {
+			out, err := canonicaljson.Canonical(nil, []byte(`"`+in+`"`), canonicaljson.Strict)
+			if want := utf8.ValidString(in); (err == nil) != want || want && string(out) != `"`+in+`"` {
+				t.Fatalf("%q: %q, %v", in, out, err)
+			}
+		}
 	}
 }
 

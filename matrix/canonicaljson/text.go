@@ -14,53 +14,53 @@ func (s *scanner) text() (escaped bool, err error) {
 	s.pos++
 	s.out = append(s.out, '"')
 	for {
-		end := plainRun(s.in, s.pos)
+		end, ascii := run(s.in, s.pos)
+		if !ascii && !utf8.Valid(s.in[s.pos:end]) {
+			return false, s.fail("this is not UTF-8")
+		}
 		s.out = append(s.out, s.in[s.pos:end]...)
 		if s.pos = end; end >= len(s.in) {
 			return false, s.fail("a string does not end")
 		}
-		switch c := s.in[end]; {
-		case c == '"':
+		switch s.in[end] {
+		case '"':
 			s.pos++
 			s.out = append(s.out, '"')
 			return escaped, nil
-		case c == '\\':
+		case '\\':
 			wrote, err := s.escape()
 			if err != nil {
 				return false, err
 			}
 			escaped = escaped || wrote
-		case c < ' ':
-			return false, s.fail("a control character in a string")
 		default:
-			r, n := utf8.DecodeRune(s.in[end:])
-			if r == utf8.RuneError && n <= 1 {
-				return false, s.fail("this is not UTF-8")
-			}
-			s.out = append(s.out, s.in[end:end+n]...)
-			s.pos += n
+			return false, s.fail("a control character in a string")
 		}
 	}
 }
 
-// plainRun gives the end of the run of ASCII bytes from i that stand for themselves in a string. It
-// looks at eight bytes at once: the high bit of a lane is set where its byte is not plain.
-func plainRun(in []byte, i int) int {
+// run gives the end of the run of bytes from i that may stand for themselves in a string, and whether
+// they are all ASCII. It looks at eight bytes at once: the high bit of a lane is set where its byte ends
+// the run.
+func run(in []byte, i int) (end int, ascii bool) {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	seen := uint64(0)
 	for i+8 <= len(in) {
 		w := binary.LittleEndian.Uint64(in[i:])
 		quote, slash := w^(ones*'"'), w^(ones*'\\')
-		if (w|(w-ones*' ')|(quote-ones)|(slash-ones))&highs != 0 {
+		if ((w-ones*' ')&^w|(quote-ones)&^quote|(slash-ones)&^slash)&highs != 0 {
 			break
 		}
+		seen |= w
 		i += 8
 	}
-	for i < len(in) && plain(in[i]) {
-		i++
+	for ; i < len(in) && in[i] >= ' ' && in[i] != '"' && in[i] != '\\'; i++ {
+		seen |= uint64(in[i])
 	}
-	return i
+	return i, seen&highs == 0
 }
 
+// plain says whether a byte is a character that stands for itself in a string.
 func plain(c byte) bool { return c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' }
 
 // escape reads one escape, or the two of a surrogate pair, and writes the character.

@@ -107,29 +107,31 @@ func (e *Event) dropUnsigned() error {
 // checkShape refuses members that are missing or of the wrong kind.
 func (e *Event) checkShape() error {
 	x := &e.at
-	for _, m := range [...]struct {
-		at    span
-		first byte
-		name  string
-	}{
-		{x.auth, '[', "auth_events"}, {x.content, '{', "content"}, {x.hashes, '{', "hashes"},
-		{x.prev, '[', "prev_events"}, {x.sender, '"', "sender"}, {x.signatures, '{', "signatures"},
-		{x.typ, '"', "type"},
-	} {
-		if !m.at.ok() {
-			return badFormat("%s is missing", m.name)
-		}
-		if e.raw[m.at.start] != m.first {
-			return badFormat("%s is of the wrong kind", m.name)
-		}
+	bad := ""
+	switch {
+	case !e.begins(x.auth, '['):
+		bad = "auth_events"
+	case !e.begins(x.content, '{'):
+		bad = "content"
+	case !e.begins(x.hashes, '{'):
+		bad = "hashes"
+	case !e.begins(x.prev, '['):
+		bad = "prev_events"
+	case !e.begins(x.sender, '"'):
+		bad = "sender"
+	case !e.begins(x.signatures, '{'):
+		bad = "signatures"
+	case !e.begins(x.typ, '"'):
+		bad = "type"
+	case x.stateKey.ok() && !e.begins(x.stateKey, '"'):
+		bad = "state_key"
+	case x.room.ok() && !e.begins(x.room, '"'):
+		bad = "room_id"
+	case x.eventID.ok() && !e.begins(x.eventID, '"'):
+		bad = "event_id"
 	}
-	for _, m := range [...]struct {
-		at   span
-		name string
-	}{{x.stateKey, "state_key"}, {x.room, "room_id"}, {x.eventID, "event_id"}} {
-		if m.at.ok() && e.raw[m.at.start] != '"' {
-			return badFormat("%s is not a string", m.name)
-		}
+	if bad != "" {
+		return badFormat("%s is missing or of the wrong kind", bad)
 	}
 	if err := e.checkNumbers(); err != nil {
 		return err
@@ -142,6 +144,9 @@ func (e *Event) checkShape() error {
 	}
 	return e.checkHashes()
 }
+
+// begins says whether a member is there and its value begins as one of its kind does.
+func (e *Event) begins(at span, first byte) bool { return at.ok() && e.raw[at.start] == first }
 
 // checkNumbers refuses times and depths that are no integers. A depth is bounded in all versions.
 func (e *Event) checkNumbers() error {
@@ -204,13 +209,21 @@ func (e *Event) checkHashes() error {
 
 // checkWords refuses ids that are none, and texts that are too long.
 func (e *Event) checkWords() error {
-	for _, w := range [...]struct{ name, text string }{
-		{"type", e.typ}, {"state_key", e.key}, {"sender", string(e.sender)},
-		{"room_id", string(e.room)}, {"event_id", string(e.id)},
-	} {
-		if len(w.text) > maxText {
-			return beyond("%s has more than %d bytes", w.name, maxText)
-		}
+	long := ""
+	switch {
+	case len(e.typ) > maxText:
+		long = "type"
+	case len(e.key) > maxText:
+		long = "state_key"
+	case len(e.sender) > maxText:
+		long = "sender"
+	case len(e.room) > maxText:
+		long = "room_id"
+	case len(e.id) > maxText:
+		long = "event_id"
+	}
+	if long != "" {
+		return beyond("%s has more than %d bytes", long, maxText)
 	}
 	if !userID(e.sender) {
 		return badFormat("sender is not a user ID")
