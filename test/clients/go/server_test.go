@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// server is the real program, built from this tree and run as the README says.
+// server is the real program, built from this tree and run as the README says. ASTROCYTE_PROGRAM names one
+// that is built already.
 type server struct {
 	t             *testing.T
 	program, data string
@@ -22,13 +23,7 @@ type server struct {
 
 func startServer(t *testing.T) *server {
 	t.Helper()
-	s := &server{t: t, data: t.TempDir(), program: filepath.Join(t.TempDir(), "astrocyte")}
-	build := exec.Command("go", "build", "-o", s.program, ".")
-	build.Dir = filepath.Join("..", "..", "..")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the server: %v\n%s", err, out)
-	}
+	s := &server{t: t, data: t.TempDir(), program: program(t)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -40,6 +35,21 @@ func startServer(t *testing.T) *server {
 	s.start()
 	t.Cleanup(s.kill)
 	return s
+}
+
+func program(t *testing.T) string {
+	t.Helper()
+	if built := os.Getenv("ASTROCYTE_PROGRAM"); built != "" {
+		return built
+	}
+	file := filepath.Join(t.TempDir(), "astrocyte")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", file, ".")
+	build.Dir = filepath.Join("..", "..", "..")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the server: %v\n%s", err, out)
+	}
+	return file
 }
 
 func (s *server) url() string { return "http://" + s.address }

@@ -1,4 +1,5 @@
-// The real program, built from this tree and run as the README says.
+// The real program, built from this tree and run as the README says. ASTROCYTE_PROGRAM names one that is
+// built already.
 
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -14,15 +15,19 @@ export class Server {
     static async build() {
         const s = new Server();
         s.dir = mkdtempSync(join(tmpdir(), "astrocyte-js-"));
-        s.program = join(s.dir, "astrocyte");
-        execFileSync("go", ["build", "-buildvcs=false", "-o", s.program, "."], {
+        s.program = process.env.ASTROCYTE_PROGRAM ?? join(s.dir, "astrocyte");
+        if (!process.env.ASTROCYTE_PROGRAM) s.make();
+        s.address = `127.0.0.1:${await freePort()}`;
+        s.url = `http://${s.address}`;
+        return s;
+    }
+
+    make() {
+        execFileSync("go", ["build", "-buildvcs=false", "-o", this.program, "."], {
             cwd: root,
             env: { ...process.env, CGO_ENABLED: "0" },
             stdio: "inherit",
         });
-        s.address = `127.0.0.1:${await freePort()}`;
-        s.url = `http://${s.address}`;
-        return s;
     }
 
     /** start starts the program and waits until it answers. */

@@ -1,0 +1,164 @@
+package crash
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"astrocyte/testkit/story"
+)
+
+// buildProgram builds the real program.
+func buildProgram(t *testing.T) string {
+	t.Helper()
+	if built := os.Getenv("ASTROCYTE_PROGRAM"); built != "" {
+		return built
+	}
+	file := filepath.Join(t.TempDir(), "astrocyte")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", file, "astrocyte")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the server: %v\n%s", err, out)
+	}
+	return file
+}
+
+// process is a running server.
+type process struct {
+	t         *testing.T
+	program   string
+	arguments []string
+	url       string
+	running   *exec.Cmd
+	log       *os.File
+	client    *http.Client
+}
+
+func newProcess(t *testing.T, program, dsn string) *process {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, data := l.Addr().String(), t.TempDir()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(data, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	p := &process{
+		t: t, program: program, url: "http://" + address, log: log,
+		client:    &http.Client{Transport: transport, Timeout: 30 * time.Second},
+		arguments: []string{"serve", "--listen", address, "--data", data, "--database", dsn},
+	}
+	t.Cleanup(func() {
+		p.kill()
+		transport.CloseIdleConnections()
+		p.checkLog()
+		log.Close()
+	})
+	return p
+}
+
+// start starts the program and waits until it answers.
+func (p *process) start() {
+	p.t.Helper()
+	p.client.CloseIdleConnections()
+	p.running = exec.Command(p.program, p.arguments...)
+	p.running.Stderr = p.log
+	if err := p.running.Start(); err != nil {
+		p.t.Fatalf("start the server: %v", err)
+	}
+	began := time.Now()
+	for {
+		call := story.Call{URL: p.url, Method: "GET", Path: "/_matrix/client/versions"}
+		ctx, cancel := context.WithTimeout(p.t.Context(), time.Second)
+		_, err := call.Do(ctx, p.client)
+		cancel()
+		if err == nil {
+			return
+		}
+		if time.Since(began) > 60*time.Second {
+			p.t.Fatalf("the server does not answer: %v", err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// kill ends the program by SIGKILL, which it cannot notice.
+func (p *process) kill() {
+	if p.running == nil {
+		return
+	}
+	_ = p.running.Process.Kill() // it may have ended by itself, which the log tells
+	_ = p.running.Wait()
+	p.running = nil
+}
+
+// stop ends the program in order.
+func (p *process) stop() {
+	p.t.Helper()
+	if err := p.running.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatalf("stop the server: %v", err)
+	}
+	if err := p.running.Wait(); err != nil {
+		p.t.Errorf("the server was told to stop, and ended with %v", err)
+	}
+	p.running = nil
+}
+
+// checkLog shows what the server logged as an error.
+func (p *process) checkLog() {
+	text, err := os.ReadFile(p.log.Name())
+	if err != nil {
+		p.t.Errorf("read the log: %v", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, `"level":"ERROR"`) || strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") {
+			p.t.Errorf("the server logged: %.2000s", line)
+		}
+	}
+}
+
+// account is a user of the server.
+type account struct {
+	p         *process
+	id, token string
+}
+
+func register(t *testing.T, p *process, name string) *account {
+	t.Helper()
+	a := &account{p: p}
+	made := a.must(t.Context(), t, "POST", "/register", map[string]any{
+		"username": name, "password": "the password of " + name, "auth": map[string]any{"type": "m.login.dummy"},
+	})
+	a.id, a.token = made.At("user_id").Text(), made.At("access_token").Text()
+	return a
+}
+
+func (a *account) call(ctx context.Context, method, path string, body any) (*story.Answer, error) {
+	call := story.Call{URL: a.p.url, Token: a.token, Method: method, Path: path, Body: body}
+	return call.Do(ctx, a.p.client)
+}
+
+func (a *account) must(ctx context.Context, t *testing.T, method, path string, body any) *story.Answer {
+	t.Helper()
+	answer, err := a.call(ctx, method, path, body)
+	if err != nil {
+		t.Fatalf("%s: %v", a.id, err)
+	}
+	if answer.Status != http.StatusOK {
+		t.Fatalf("%s: %s %s: status %d: %s", a.id, method, path, answer.Status, answer)
+	}
+	return answer
+}
