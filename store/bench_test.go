@@ -2,9 +2,12 @@ package store_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"astrocyte/store"
 	"astrocyte/testkit"
@@ -167,5 +170,40 @@ func fill(b *testing.B, db *store.DB, n int) {
 	update(b, db, func(tx *store.Tx) error {
 		_, err := tx.Bulk(store.Bulk{Table: "things", Columns: []string{"id", "name", "body"}, Rows: rows})
 		return err
+	})
+}
+
+// BenchmarkLatency is 16 writers with a short rest between their commits of 3 KB each, which is enough
+// for checkpoints to come between.
+func BenchmarkLatency(b *testing.B) {
+	engines(b, func(b *testing.B, db *store.DB) {
+		things(b, db)
+		took := make([]time.Duration, b.N)
+		var next atomic.Int64
+		var wg sync.WaitGroup
+		b.ResetTimer()
+		for range 16 {
+			wg.Go(func() {
+				for {
+					id := next.Add(1) - 1
+					if id >= int64(b.N) {
+						return
+					}
+					began := time.Now()
+					update(b, db, func(tx *store.Tx) error {
+						_, err := tx.Exec(`INSERT INTO things (id, name, body) VALUES ($1, 'x', $2)`, id*7919%1_000_003, make([]byte, 3000))
+						return err
+					})
+					took[id] = time.Since(began)
+					time.Sleep(500 * time.Microsecond)
+				}
+			})
+		}
+		wg.Wait()
+		slices.Sort(took)
+		for _, p := range []float64{50, 99, 99.9, 100} {
+			i := min(int(p/100*float64(b.N)), b.N-1)
+			b.ReportMetric(float64(took[i].Microseconds()), fmt.Sprint("p", p, "-µs"))
+		}
 	})
 }

@@ -20,6 +20,7 @@ type conn struct {
 	encode  func(list) (driver.Value, error)
 	stmts   map[string]*statement
 	args    []driver.NamedValue // reused from statement to statement
+	placed  []driver.NamedValue // the same, in the order of placeholders
 	shared  bool                // the driver's []byte are its buffers: copied when scanned
 	broken  bool                // not to be used again
 }
@@ -27,6 +28,7 @@ type conn struct {
 // statement is prepared on one connection.
 type statement struct {
 	raw   driver.Stmt
+	wants int   // arguments; -1: the driver says
 	order []int // of the arguments, where placeholders are positional
 	rows  row   // reused from reading to reading
 }
@@ -56,43 +58,38 @@ func (c *conn) prepare(query string) (*statement, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare %q: %w", text, err)
 	}
-	for i, n := range order {
-		if n != i {
-			break
-		}
-		if i == len(order)-1 {
-			order = nil // the arguments' own order
+	s := &statement{raw: raw, wants: -1, order: order}
+	if c.dialect.positional {
+		s.wants = 0
+		for _, n := range order {
+			s.wants = max(s.wants, n+1)
 		}
 	}
-	s := &statement{raw: raw, order: order}
 	c.stmts[query] = s
 	return s, nil
 }
 
 // bind turns the caller's arguments into the driver's. The result is valid until the next bind.
 func (c *conn) bind(s *statement, args []any) ([]driver.NamedValue, error) {
-	c.args = c.args[:0]
-	if s.order == nil {
-		for i, a := range args {
-			v, err := c.value(a)
-			if err != nil {
-				return nil, fmt.Errorf("argument $%d: %w", i+1, err)
-			}
-			c.args = append(c.args, driver.NamedValue{Ordinal: i + 1, Value: v})
-		}
-		return c.args, nil
+	if s.wants >= 0 && s.wants != len(args) {
+		return nil, fmt.Errorf("the query takes %d arguments, but there are %d", s.wants, len(args))
 	}
-	for i, n := range s.order {
-		if n < 0 || n >= len(args) {
-			return nil, fmt.Errorf("the query has $%d, but there are %d arguments", n+1, len(args))
-		}
-		v, err := c.value(args[n])
+	c.args = c.args[:0]
+	for i, a := range args {
+		v, err := c.value(a)
 		if err != nil {
-			return nil, fmt.Errorf("argument $%d: %w", n+1, err)
+			return nil, fmt.Errorf("argument $%d: %w", i+1, err)
 		}
 		c.args = append(c.args, driver.NamedValue{Ordinal: i + 1, Value: v})
 	}
-	return c.args, nil
+	if s.order == nil {
+		return c.args, nil
+	}
+	c.placed = c.placed[:0]
+	for i, n := range s.order {
+		c.placed = append(c.placed, driver.NamedValue{Ordinal: i + 1, Value: c.args[n].Value})
+	}
+	return c.placed, nil
 }
 
 // exec runs a statement that gives no rows.

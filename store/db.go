@@ -43,8 +43,10 @@ type engine interface {
 	view(ctx context.Context, fn func(*conn) error) error
 	// again says that a transaction failed without a commit, for a reason that may be gone at the next try.
 	again(err error) bool
-	// taken gives the block of numbers after those that are taken.
+	// take gives the last of n numbers of a counter that nobody else gets.
 	take(ctx context.Context, counter string, n int64) (last int64, err error)
+	// run does what the engine needs done beside the transactions.
+	run(ctx context.Context) error
 	close() error
 }
 
@@ -82,8 +84,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 // Run does what the database needs done while it is used, until the context ends. The database can be
 // used before.
 func (db *DB) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
+	return db.engine.run(ctx)
 }
 
 // Close ends all use. Running transactions are waited for.

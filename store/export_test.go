@@ -23,3 +23,8 @@ func (db *DB) OnWriter(statement string) error {
 	_, err = s.write.exec(context.Background(), statement, nil)
 	return err
 }
+
+// Logged is how many pages of SQLite's log wait to be copied, and what Run leaves alone.
+func (db *DB) Logged() (pages, most uint32) {
+	return db.engine.(*sqliteDB).logged(), checkpointFrames
+}

@@ -363,3 +363,39 @@ func TestStalePlan(t *testing.T) {
 	})
 	read()
 }
+
+// Run copies the log while nobody commits.
+func TestCheckpoint(t *testing.T) {
+	t.Parallel()
+	dsn := testkit.SQLite(t)
+	db, err := store.Open(t.Context(), store.Options{DSN: dsn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	things(t, db)
+	update(t, db, func(tx *store.Tx) error {
+		for i := range 40 {
+			if _, err := tx.Exec(`INSERT INTO things (id, name, body) VALUES ($1, 'x', $2)`, i, make([]byte, 1<<18)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if pages, most := db.Logged(); pages < most {
+		t.Fatalf("%d pages are in the log", pages)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- db.Run(ctx) }()
+	for {
+		if pages, _ := db.Logged(); pages == 0 {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

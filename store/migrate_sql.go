@@ -88,6 +88,18 @@ func (db *DB) migrate(ctx context.Context, files fs.FS) error {
 
 // createMigrations makes the table that says which steps were done. Written by store.
 func createMigrations(tx *Tx) error {
+	if tx.c.dialect == &postgresDialect {
+		encoding, _, err := One(tx, func(r Row) (s string, err error) {
+			err = r.Scan(&s)
+			return s, err
+		}, `SELECT CAST(current_setting('server_encoding') AS TEXT)`)
+		if err == nil && encoding != "UTF8" {
+			err = fmt.Errorf("%w: its encoding is %s, not UTF8", ErrSchema, encoding)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return tx.script(`CREATE TABLE IF NOT EXISTS migrations (
 		number   {INT8} PRIMARY KEY,
 		name     {TEXT} NOT NULL,

@@ -1,7 +1,10 @@
 package store_test
 
 import (
+	"database/sql"
 	"errors"
+	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"strconv"
@@ -123,7 +126,7 @@ func TestSecondProcessIsRefused(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	for _, dsn := range []string{"", "mysql://x", "sqlite:/no/such/directory/x.db", "postgres://x@127.0.0.1:1/x?sslmode=none-such"} {
+	for _, dsn := range []string{"", "mysql://x", "sqlite:", "sqlite::memory:", "sqlite:/no/such/directory/x.db", "postgres://x@127.0.0.1:1/x?sslmode=none-such"} {
 		if db, err := store.Open(t.Context(), store.Options{DSN: dsn}); err == nil {
 			db.Close()
 			t.Errorf("%q was opened", dsn)
@@ -168,4 +171,44 @@ func TestUseAfterClose(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestDatabaseFileIsPrivate(t *testing.T) {
+	t.Parallel()
+	dsn := testkit.SQLite(t)
+	db := testkit.DB(t, dsn)
+	things(t, db)
+	path := strings.TrimPrefix(dsn, "sqlite:")
+	for _, file := range []string{path, path + "-wal", path + "-shm", path + ".lock"} {
+		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", file, info, err)
+		}
+	}
+}
+
+func TestOtherEncodingIsRefused(t *testing.T) {
+	t.Parallel()
+	dsn := testkit.Postgres(t)
+	admin, err := sql.Open("postgres", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	name := fmt.Sprintf("astrocyte_ascii_%d", os.Getpid())
+	if _, err := admin.Exec(`CREATE DATABASE ` + name + ` TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'`); err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Exec(`DROP DATABASE ` + name + ` WITH (FORCE)`)
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	db, err := store.Open(t.Context(), store.Options{DSN: u.String()})
+	if !errors.Is(err, store.ErrSchema) {
+		t.Errorf("opened: %v", err)
+	}
+	if err == nil {
+		db.Close()
+	}
 }

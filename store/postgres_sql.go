@@ -15,6 +15,9 @@ import (
 	"github.com/lib/pq/pqerror"
 )
 
+// idleTimeout is PostgreSQL's setting for how long a transaction may wait for its client.
+const idleTimeout = "idle_in_transaction_session_timeout"
+
 // connsDefault bounds the connections to PostgreSQL where Options do not.
 const connsDefault = 16
 
@@ -60,6 +63,14 @@ func openPostgres(o Options) (*postgresDB, error) {
 	}
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 10 * time.Second
+	}
+	if cfg.Runtime == nil {
+		cfg.Runtime = make(map[string]string)
+	}
+	// A node that stands still in the middle of a transaction must not stop the others: it may hold the
+	// position's row.
+	if _, given := cfg.Runtime[idleTimeout]; !given {
+		cfg.Runtime[idleTimeout] = "60s"
 	}
 	connector, err := pq.NewConnectorConfig(cfg)
 	if err != nil {
@@ -283,6 +294,12 @@ func (p *postgresDB) again(err error) bool {
 	default:
 		return strings.HasPrefix(string(code), "08") || planIsStale(err)
 	}
+}
+
+// run has nothing to do: the server minds itself.
+func (p *postgresDB) run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
 }
 
 // take runs on a connection of its own, and commits at once: the caller may be inside of a transaction,

@@ -59,10 +59,20 @@ var sqliteDialect = dialect{
 }
 
 func openSQLite(path string, log *slog.Logger) (*sqliteDB, error) {
+	if path == "" || strings.HasPrefix(path, ":") {
+		return nil, fmt.Errorf("sqlite:%s names no file", path)
+	}
 	lock, err := lockFile(path + ".lock")
 	if err != nil {
 		return nil, err
 	}
+	// SQLite gives its other files the rights of this one. They hold what is not for everybody's eyes.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	f.Close()
 	s := &sqliteDB{path: path, lock: lock, log: log, free: make(chan *conn, readers)}
 	s.gather.w = (*sqliteWriter)(s)
 	all := make([]*conn, 0, 1+readers)
@@ -89,10 +99,12 @@ func openSQLite(path string, log *slog.Logger) (*sqliteDB, error) {
 func (s *sqliteDB) connect(readonly bool) (*conn, error) {
 	pragmas := []string{
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(16000)",
-		"foreign_keys(0)", "temp_store(MEMORY)", "cache_size(-16000)",
+		"journal_size_limit(67108864)", "foreign_keys(0)", "temp_store(MEMORY)",
 	}
 	if readonly {
-		pragmas = append(pragmas, "query_only(1)")
+		pragmas = append(pragmas, "query_only(1)", "cache_size(-8000)")
+	} else {
+		pragmas = append(pragmas, "cache_size(-16000)")
 	}
 	q := url.Values{"_pragma": pragmas}
 	raw, err := new(sqlite.Driver).Open("file:" + (&url.URL{Path: s.path}).EscapedPath() + "?" + q.Encode())

@@ -280,6 +280,9 @@ func TestMisuseIsRefused(t *testing.T) {
 		if _, _, err := one(db, `SELECT id FROM things WHERE id = $2`, 1); err == nil {
 			t.Error("a missing argument was not missed")
 		}
+		if _, _, err := one(db, `SELECT id FROM things WHERE id = $1`, 1, 2); err == nil {
+			t.Error("an argument too many was not noticed")
+		}
 		if got := ids(t, db); !slices.Equal(got, []int64{1}) {
 			t.Errorf("have %v", got)
 		}
@@ -439,6 +442,16 @@ func TestValues(t *testing.T) {
 				return err
 			}); err == nil {
 				t.Errorf("%s was stored", bad.why)
+			}
+		}
+		for _, text := range []string{"nul\x00", "half \xff"} {
+			err := db.Update(t.Context(), func(tx *store.Tx) error {
+				_, err := tx.Exec(`INSERT INTO things (id, name) VALUES ($1, $2)`, 78, matrix.RoomID(text))
+				return err
+			})
+			var refused *matrix.Error
+			if !errors.As(err, &refused) {
+				t.Errorf("%q: %v", text, err)
 			}
 		}
 		if _, _, err := one(db, `SELECT name FROM things WHERE id = 2`); err == nil {

@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"astrocyte/matrix"
 )
 
 // value turns an argument into one of the driver's types: int64, float64, string, []byte, nil.
@@ -15,7 +19,7 @@ func (c *conn) value(a any) (driver.Value, error) {
 	case int64:
 		return v, nil
 	case string:
-		return v, nil
+		return v, checkText(v)
 	case []byte:
 		if v == nil {
 			v = []byte{}
@@ -31,6 +35,11 @@ func (c *conn) value(a any) (driver.Value, error) {
 	case float64:
 		return v, nil
 	case list:
+		for _, text := range v.texts {
+			if err := checkText(text); err != nil {
+				return nil, err
+			}
+		}
 		return c.encode(v)
 	case driver.Valuer:
 		return v.Value()
@@ -46,7 +55,7 @@ func (c *conn) valueOf(v reflect.Value) (driver.Value, error) {
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32:
 		return int64(v.Uint()), nil
 	case reflect.String:
-		return v.String(), nil
+		return v.String(), checkText(v.String())
 	case reflect.Bool:
 		return c.value(v.Bool())
 	case reflect.Slice:
@@ -60,6 +69,15 @@ func (c *conn) valueOf(v reflect.Value) (driver.Value, error) {
 		return c.value(v.Elem().Interface())
 	}
 	return nil, fmt.Errorf("a %s cannot be stored", v.Type())
+}
+
+// checkText refuses, on both engines, what PostgreSQL cannot have in text. It came in a request: nobody
+// else makes such text, so it is the caller's fault.
+func checkText(s string) error {
+	if strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) {
+		return matrix.InvalidParam("a text with a NUL character, or that is not UTF-8, cannot be stored or looked for")
+	}
+	return nil
 }
 
 // Row is one row of an answer. Scan writes its columns to pointers: to integers, strings, []byte, bool,
