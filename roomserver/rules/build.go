@@ -104,6 +104,11 @@ func (p *Proto) check(v *Version) error {
 	return nil
 }
 
+// isCreate says whether the draft begins a room.
+func (p *Proto) isCreate() bool {
+	return p.Type == "m.room.create" && p.StateKey != nil && *p.StateKey == ""
+}
+
 // hashRoom is the length of a hash in base64.
 const hashRoom = 43
 
@@ -125,7 +130,7 @@ func (w *writer) event(x *index, v *Version, p *Proto, content []byte) (claim in
 	if p.Redacts != "" && !v.RedactsInContent {
 		x.redacts = w.text("redacts", string(p.Redacts))
 	}
-	if !v.RoomIDIsHash || p.Type != "m.room.create" {
+	if !v.RoomIDIsHash || !p.isCreate() {
 		x.room = w.text("room_id", string(p.RoomID))
 	}
 	x.sender = w.text("sender", string(p.Sender))

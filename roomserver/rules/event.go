@@ -66,7 +66,7 @@ func (e *Event) Content() json.RawMessage { return e.at.content.of(e.raw) }
 
 // Bytes is the event as canonical JSON with hashes and signatures, without unsigned. They must not be
 // written.
-func (e *Event) Bytes() []byte { return e.raw }
+func (e *Event) Bytes() []byte { return e.raw[:len(e.raw):len(e.raw)] }
 
 // Depth is the depth that the sender gave. Nothing is ordered by it.
 func (e *Event) Depth() int64 { return e.depth }

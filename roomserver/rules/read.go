@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -64,6 +65,9 @@ func Read(v *Version, pdu []byte) (*Event, error) {
 	}
 	if err := e.checkShape(); err != nil {
 		return nil, err
+	}
+	if cap(e.raw) > 2*len(e.raw) { // what was received was mostly escapes, space and unsigned
+		e.raw = bytes.Clone(e.raw)
 	}
 	e.fill("")
 	if err := e.checkWords(); err != nil {
