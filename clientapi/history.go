@@ -32,6 +32,29 @@ func viewer(c *httpapi.Caller) roomserver.Viewer {
 	return roomserver.Viewer{User: c.User, Device: c.Device}
 }
 
+// reader is a viewer of a timeline, who does not want to see the messages of those they ignore.
+//
+// Spec: CS "Ignoring Users".
+func (a *API) reader(ctx context.Context, c *httpapi.Caller) (roomserver.Viewer, error) {
+	v := viewer(c)
+	raw, found, err := a.accounts.AccountData(ctx, c.User, "", "m.ignored_user_list")
+	if err != nil || !found {
+		return v, err
+	}
+	var list struct {
+		Users map[matrix.UserID]json.RawMessage `json:"ignored_users"`
+	}
+	if json.Unmarshal(raw, &list) != nil {
+		return v, nil // what a client wrote wrongly ignores nobody
+	}
+	ignored := make(roomserver.Ignored, len(list.Users))
+	for u := range list.Users {
+		ignored[u] = true
+	}
+	v.Ignores = &ignored
+	return v, nil
+}
+
 type messagesRequest struct {
 	RoomID matrix.RoomID `path:"roomID"`
 	From   string        `query:"from"`
@@ -63,7 +86,11 @@ func (a *API) messages(ctx context.Context, c *httpapi.Caller, q *messagesReques
 	if err != nil {
 		return nil, err
 	}
-	page, err := a.rooms.Messages(ctx, viewer(c), roomserver.Page{
+	v, err := a.reader(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	page, err := a.rooms.Messages(ctx, v, roomserver.Page{
 		Room: q.RoomID, From: q.From, To: q.To, Backward: q.Dir == "b", Limit: max(limit, 1),
 		Keep: keeper(filter), Position: a.position,
 	})
@@ -72,7 +99,7 @@ func (a *API) messages(ctx context.Context, c *httpapi.Caller, q *messagesReques
 	}
 	out := &messagesResponse{Chunk: orEmpty(page.Events), Start: page.Start, End: page.End}
 	if filter.LazyLoadMembers {
-		out.State, err = a.rooms.SendersOf(ctx, viewer(c), q.RoomID, page.Events)
+		out.State, err = a.rooms.SendersOf(ctx, v, q.RoomID, page.Events)
 	}
 	return out, err
 }
@@ -143,11 +170,15 @@ func (a *API) eventContext(ctx context.Context, c *httpapi.Caller, q *contextReq
 	if err != nil {
 		return nil, err
 	}
-	s, err := a.rooms.Around(ctx, viewer(c), q.RoomID, q.EventID, limit, keeper(filter))
+	v, err := a.reader(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	state, err := a.rooms.StateOf(ctx, viewer(c), s, filter.LazyLoadMembers)
+	s, err := a.rooms.Around(ctx, v, q.RoomID, q.EventID, limit, keeper(filter))
+	if err != nil {
+		return nil, err
+	}
+	state, err := a.rooms.StateOf(ctx, v, s, filter.LazyLoadMembers)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +196,11 @@ type eventRequest struct {
 //
 // Spec: GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}
 func (a *API) event(ctx context.Context, c *httpapi.Caller, q *eventRequest) (*roomserver.ClientEvent, error) {
-	return a.rooms.Event(ctx, viewer(c), q.RoomID, q.EventID)
+	v, err := a.reader(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return a.rooms.Event(ctx, v, q.RoomID, q.EventID)
 }
 
 type stateRequest struct {

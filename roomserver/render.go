@@ -12,7 +12,15 @@ import (
 type Viewer struct {
 	User   matrix.UserID
 	Device matrix.DeviceID // for transaction ids; may be empty
+	// Ignores are the users whose messages the viewer does not want to see; nil: none. It is a pointer so
+	// that viewers can be compared.
+	Ignores *Ignored
 }
+
+// Ignored is a set of users.
+type Ignored map[matrix.UserID]bool
+
+func (i *Ignored) has(u matrix.UserID) bool { return i != nil && (*i)[u] }
 
 // ClientEvent is an event as it is shown to one viewer.
 type ClientEvent struct {
@@ -36,7 +44,7 @@ func (r *Rooms) Render(tx *store.Tx, v Viewer, room RoomNID, items []Item) ([]*C
 	if err != nil {
 		return nil, err
 	}
-	look, err := r.sight(tx, v.User, room)
+	look, err := r.sight(tx, v, room)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ type sight struct {
 	r    *Rooms
 	tx   *store.Tx
 	user matrix.UserID
+	not  *Ignored // users that they ignore
 	// joinedUntil is the last place at or after which the user was in the room.
 	joinedUntil int64
 	history     int64 // tuples; 0: no event ever had it
@@ -28,11 +29,11 @@ type glance struct {
 	membership matrix.Membership
 }
 
-func (r *Rooms) sight(tx *store.Tx, user matrix.UserID, room RoomNID) (*sight, error) {
-	s := &sight{r: r, tx: tx, user: user, memo: make(map[int64]glance)}
-	ur, ok, err := r.UserRoom(tx, user, room)
+func (r *Rooms) sight(tx *store.Tx, v Viewer, room RoomNID) (*sight, error) {
+	s := &sight{r: r, tx: tx, user: v.User, not: v.Ignores, memo: make(map[int64]glance)}
+	ur, ok, err := r.UserRoom(tx, v.User, room)
 	if err != nil {
-		return nil, fmt.Errorf("read the membership of %s: %w", user, err)
+		return nil, fmt.Errorf("read the membership of %s: %w", v.User, err)
 	}
 	if ok {
 		if s.joinedUntil, err = s.until(ur); err != nil {
@@ -42,7 +43,7 @@ func (r *Rooms) sight(tx *store.Tx, user matrix.UserID, room RoomNID) (*sight, e
 	if s.history, _, err = r.Tuple(tx, "m.room.history_visibility", ""); err != nil {
 		return nil, err
 	}
-	s.member, _, err = r.Tuple(tx, "m.room.member", string(user))
+	s.member, _, err = r.Tuple(tx, "m.room.member", string(v.User))
 	return s, err
 }
 
@@ -83,6 +84,7 @@ func (s *sight) sees(e *Event, it Item) (rules.Visibility, matrix.Membership, er
 	look := rules.Sight{
 		User: s.user, History: g.history, Membership: g.membership, Outside: it.Seq > s.joinedUntil,
 		Type: e.Type(), Sender: e.Sender(), SoftFailed: e.Status == statusSoftFailed, Outlier: e.Status == statusOutlier,
+		SenderIgnored: s.not.has(e.Sender()),
 	}
 	if key, ok := e.StateKey(); ok {
 		look.StateKey = &key
