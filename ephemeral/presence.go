@@ -1,0 +1,123 @@
+package ephemeral
+
+import (
+	"context"
+	"time"
+
+	"astrocyte/matrix"
+	"astrocyte/store"
+)
+
+// State is one of the states of presence.
+type State string
+
+// The states of presence.
+const (
+	Online      State = "online"
+	Unavailable State = "unavailable"
+	Offline     State = "offline"
+)
+
+const (
+	maxPresences = 100_000
+	maxStatus    = 1024             // bytes of a status message
+	activeFor    = 5 * time.Minute  // after what a user did
+	offlineAfter = 10 * time.Minute // without a sign of life
+)
+
+// presence is what is known of a user. It is not changed once it is kept.
+type presence struct {
+	state  State
+	status string
+	active time.Time
+}
+
+// Presence is how a user is at a moment.
+type Presence struct {
+	State  State
+	Status string // empty: none
+	Active bool
+	Ago    time.Duration // since they were last active
+}
+
+// SetPresence says how a user is.
+//
+// Spec: PUT /_matrix/client/v3/presence/{userId}/status
+func (e *Ephemeral) SetPresence(user matrix.UserID, state State, status string) error {
+	if state != Online && state != Unavailable && state != Offline {
+		return matrix.InvalidParam("%q is no state of presence", string(state))
+	}
+	if len(status) > maxStatus {
+		return matrix.InvalidParam("a status message cannot be longer than %d bytes", maxStatus)
+	}
+	e.presence.Put(user, &presence{state, status, e.now()}, 1)
+	return nil
+}
+
+// Seen notes a sign of life of a user, who is as they said they are.
+//
+// Spec: GET /_matrix/client/v3/sync (set_presence)
+func (e *Ephemeral) Seen(user matrix.UserID, state State) {
+	p := presence{state: state, active: e.now()}
+	if old, ok := e.presence.Get(user); ok {
+		p.status = old.status
+		if state != Online {
+			p.active = old.active
+		}
+	}
+	e.presence.Put(user, &p, 1)
+}
+
+// PresenceOf tells how a user is, if viewer shares a room with them.
+//
+// Spec: GET /_matrix/client/v3/presence/{userId}/status
+func (e *Ephemeral) PresenceOf(ctx context.Context, viewer, user matrix.UserID) (Presence, error) {
+	if viewer != user {
+		shared := false
+		err := e.db.View(ctx, func(tx *store.Tx) (err error) {
+			shared, err = e.shareRoom(tx, viewer, user)
+			return err
+		})
+		if err != nil {
+			return Presence{}, err
+		}
+		if !shared {
+			return Presence{}, matrix.Forbidden("you share no room with %s", user)
+		}
+	}
+	p, ok := e.presence.Get(user)
+	if !ok {
+		return Presence{State: Offline}, nil
+	}
+	ago := max(e.now().Sub(p.active), 0)
+	now := Presence{State: p.state, Status: p.status, Ago: ago, Active: p.state == Online && ago < activeFor}
+	switch {
+	case ago > offlineAfter:
+		now.State = Offline
+	case now.State == Online && !now.Active:
+		now.State = Unavailable
+	}
+	return now, nil
+}
+
+// shareRoom says whether two users of this server are in a room together.
+func (e *Ephemeral) shareRoom(tx *store.Tx, a, b matrix.UserID) (bool, error) {
+	rooms, err := e.rooms.UserRooms(tx, a)
+	if err != nil {
+		return false, err
+	}
+	others, err := e.rooms.UserRooms(tx, b)
+	if err != nil {
+		return false, err
+	}
+	joined := make(map[matrix.RoomID]bool, len(rooms))
+	for _, r := range rooms {
+		joined[r.ID] = r.Membership == matrix.Join
+	}
+	for _, r := range others {
+		if r.Membership == matrix.Join && joined[r.ID] {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,184 @@
+package ephemeral
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"astrocyte/account"
+	"astrocyte/bus"
+	"astrocyte/matrix"
+	"astrocyte/roomserver"
+	"astrocyte/store"
+)
+
+// The types of receipts and markers.
+const (
+	Read        = "m.read"
+	ReadPrivate = "m.read.private"
+	FullyRead   = "m.fully_read"
+)
+
+// Receipt says that a user has read a room up to an event.
+type Receipt struct {
+	Room    roomserver.RoomNID
+	User    matrix.UserID
+	Private bool
+	Thread  string // an event id, or roomserver.MainThread; empty: of the room as a whole
+	Event   matrix.EventID
+	Seq     int64 // of the event
+	TS      int64 // milliseconds
+	Pos     int64
+}
+
+// Reading is what a user says of how far they have read.
+type Reading struct {
+	User   matrix.UserID
+	Room   matrix.RoomID
+	Type   string // Read, ReadPrivate, FullyRead
+	Event  matrix.EventID
+	Thread *string // nil: of the room as a whole
+}
+
+// Mark moves receipts and markers of a user in a room forward. One that would go back stays where it is.
+//
+// Spec: POST /_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}
+// Spec: POST /_matrix/client/v3/rooms/{roomId}/read_markers
+func (e *Ephemeral) Mark(ctx context.Context, readings ...Reading) error {
+	for _, r := range readings {
+		if err := r.check(); err != nil {
+			return err
+		}
+	}
+	return e.db.Update(ctx, func(tx *store.Tx) error {
+		for _, r := range readings {
+			nid, err := e.member(tx, r.User, r.Room)
+			if err != nil {
+				return err
+			}
+			if err := e.mark(tx, nid, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (r *Reading) check() error {
+	switch {
+	case r.Type != Read && r.Type != ReadPrivate && r.Type != FullyRead:
+		return matrix.InvalidParam("%q is no type of receipts", r.Type)
+	case r.Thread == nil:
+		return nil
+	case r.Type == FullyRead:
+		return matrix.InvalidParam("m.fully_read has no threads")
+	case *r.Thread == "":
+		return matrix.InvalidParam("thread_id must be a non-empty string")
+	case *r.Thread != roomserver.MainThread:
+		if _, err := matrix.ParseEventID(*r.Thread); err != nil {
+			return matrix.InvalidParam("thread_id must be an event ID or main")
+		}
+	}
+	return nil
+}
+
+func (e *Ephemeral) mark(tx *store.Tx, room roomserver.RoomNID, r Reading) error {
+	it, found, err := e.rooms.Place(tx, room, r.Event)
+	if err != nil {
+		return fmt.Errorf("find the event of a receipt: %w", err)
+	}
+	if !found {
+		return matrix.NotFound("there is no event %s in the room %s", r.Event, r.Room)
+	}
+	if r.Type == FullyRead {
+		return e.markFullyRead(tx, room, r, it)
+	}
+	receipt := Receipt{Room: room, User: r.User, Private: r.Type == ReadPrivate, Event: r.Event, Seq: it.Seq, TS: e.now().UnixMilli()}
+	if r.Thread != nil {
+		if receipt.Thread = *r.Thread; receipt.Thread != string(r.Event) {
+			thread, err := e.threadOf(tx, it.NID)
+			if err != nil {
+				return err
+			}
+			if thread != receipt.Thread {
+				return matrix.InvalidParam("the event %s is not in the thread %s", r.Event, receipt.Thread)
+			}
+		}
+	}
+	return e.Put(tx, receipt)
+}
+
+// Put stores a receipt whose user and event the caller has checked, if it moves forward.
+func (e *Ephemeral) Put(tx *store.Tx, r Receipt) error {
+	old, found, err := seqOfReceipt(tx, r)
+	if err != nil {
+		return fmt.Errorf("read a receipt: %w", err)
+	}
+	if found && old >= r.Seq {
+		return nil
+	}
+	if r.Pos, err = tx.NextPos(1); err != nil {
+		return err
+	}
+	tx.Announce(bus.Change{Kind: bus.Room, Key: r.Room.String(), Pos: r.Pos})
+	if err := writeReceipt(tx, r); err != nil {
+		return fmt.Errorf("write a receipt: %w", err)
+	}
+	return nil
+}
+
+// markFullyRead moves the marker, which is account data of the room.
+func (e *Ephemeral) markFullyRead(tx *store.Tx, room roomserver.RoomNID, r Reading, it roomserver.Item) error {
+	var old struct {
+		Event matrix.EventID `json:"event_id"`
+	}
+	raw, found, err := account.ReadAccountData(tx, r.User, r.Room, FullyRead)
+	if err != nil {
+		return fmt.Errorf("read the marker: %w", err)
+	}
+	if found && json.Unmarshal(raw, &old) == nil {
+		was, known, err := e.rooms.Place(tx, room, old.Event)
+		if err != nil {
+			return fmt.Errorf("find the event of the marker: %w", err)
+		}
+		if known && was.Seq >= it.Seq {
+			return nil
+		}
+	}
+	old.Event = r.Event
+	content, err := json.Marshal(old)
+	if err != nil {
+		return fmt.Errorf("write the marker: %w", err)
+	}
+	_, err = account.PutAccountData(tx, r.User, r.Room, FullyRead, content)
+	return err
+}
+
+func (e *Ephemeral) threadOf(tx *store.Tx, nid int64) (string, error) {
+	events, err := e.rooms.Events(tx, []int64{nid})
+	if err != nil {
+		return "", fmt.Errorf("read an event: %w", err)
+	}
+	ev, ok := events[nid]
+	if !ok {
+		return "", errNoEvent
+	}
+	return e.rooms.ThreadOf(tx, ev)
+}
+
+// errNoEvent says that an event of the timeline is not in the database.
+var errNoEvent = errors.New("an event of the timeline is not in the database")
+
+// Deactivated removes what a user has read, when their account ends: a hook for package account.
+func (e *Ephemeral) Deactivated(tx *store.Tx, user matrix.UserID, _ bool) error {
+	rooms, err := e.rooms.UserRooms(tx, user)
+	if err != nil {
+		return fmt.Errorf("read the rooms of %s: %w", user, err)
+	}
+	nids := make([]int64, len(rooms))
+	for i, r := range rooms {
+		nids[i] = int64(r.Room)
+	}
+	return forget(tx, user, nids)
+}

@@ -1,0 +1,97 @@
+package ephemeral
+
+import (
+	"fmt"
+
+	"astrocyte/matrix"
+	"astrocyte/roomserver"
+	"astrocyte/store"
+)
+
+const receiptColumns = `room_nid, user_id, private, thread, event_id, seq, ts, pos`
+
+func scanReceipt(row store.Row) (Receipt, error) {
+	var r Receipt
+	var private int64
+	err := row.Scan(&r.Room, &r.User, &private, &r.Thread, &r.Event, &r.Seq, &r.TS, &r.Pos)
+	r.Private = private != 0
+	return r, err
+}
+
+func seqOfReceipt(tx *store.Tx, r Receipt) (seq int64, found bool, err error) {
+	return store.One(tx, func(row store.Row) (seq int64, err error) { return seq, row.Scan(&seq) }, `
+		SELECT seq FROM receipts
+		WHERE shard = $1 AND room_nid = $2 AND user_id = $3 AND private = $4 AND thread = $5`,
+		r.Room.Shard(), int64(r.Room), string(r.User), r.Private, r.Thread)
+}
+
+func writeReceipt(tx *store.Tx, r Receipt) error {
+	_, err := tx.Exec(`
+		INSERT INTO receipts (shard, `+receiptColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+		ON CONFLICT (shard, room_nid, user_id, private, thread) DO UPDATE
+		SET event_id = excluded.event_id, seq = excluded.seq, ts = excluded.ts, pos = excluded.pos
+		WHERE receipts.seq < excluded.seq`,
+		r.Room.Shard(), int64(r.Room), string(r.User), r.Private, r.Thread, string(r.Event), r.Seq, r.TS, r.Pos)
+	return err
+}
+
+// eachReceiptRoom goes over the rooms of the receipts between two positions.
+func eachReceiptRoom(tx *store.Tx, after, upto int64, fn func(room roomserver.RoomNID, pos int64)) error {
+	return store.Each(tx, func(row store.Row) error {
+		var room, pos int64
+		if err := row.Scan(&room, &pos); err != nil {
+			return err
+		}
+		fn(roomserver.RoomNID(room), pos)
+		return nil
+	}, `SELECT room_nid, pos FROM receipts WHERE pos > $1 AND pos <= $2`, after, upto)
+}
+
+// maxFirstReceipts bounds the receipts of a room that a first answer tells: the newest.
+const maxFirstReceipts = 500
+
+// ReceiptsSince reads the receipts that came into rooms after the position since, up to upto, without the
+// private ones of others. From 0 on it is all there is, but of large rooms the newest.
+func (e *Ephemeral) ReceiptsSince(tx *store.Tx, rooms []roomserver.RoomNID, since, upto int64, user matrix.UserID) ([]Receipt, error) {
+	if since <= 0 {
+		return e.allReceipts(tx, rooms, upto, user)
+	}
+	moved, err := e.heads.since(tx, rooms, since, upto)
+	if err != nil {
+		return nil, fmt.Errorf("find rooms with new receipts: %w", err)
+	}
+	if len(moved) == 0 {
+		return nil, nil
+	}
+	return store.Select(tx, scanReceipt, `
+		SELECT `+receiptColumns+` FROM receipts
+		WHERE (shard, room_nid) IN {NIDS $1} AND pos > $2 AND pos <= $3 AND (private = 0 OR user_id = $4)
+		ORDER BY room_nid, pos`, store.List(moved), since, upto, string(user))
+}
+
+func (e *Ephemeral) allReceipts(tx *store.Tx, rooms []roomserver.RoomNID, upto int64, user matrix.UserID) ([]Receipt, error) {
+	if len(rooms) == 0 {
+		return nil, nil
+	}
+	return store.Select(tx, scanReceipt, `
+		SELECT `+receiptColumns+` FROM (
+			SELECT `+receiptColumns+`, ROW_NUMBER() OVER (PARTITION BY room_nid ORDER BY pos DESC) AS place
+			FROM receipts
+			WHERE (shard, room_nid) IN {NIDS $1} AND pos <= $2 AND (private = 0 OR user_id = $3)
+		) AS newest
+		WHERE place <= $4 OR user_id = $3
+		ORDER BY room_nid, pos`, store.List(rooms), upto, string(user), int64(maxFirstReceipts))
+}
+
+// Own reads how far a user has read a room.
+func (e *Ephemeral) Own(tx *store.Tx, user matrix.UserID, room roomserver.RoomNID) ([]Receipt, error) {
+	return store.Select(tx, scanReceipt, `
+		SELECT `+receiptColumns+` FROM receipts
+		WHERE shard = $1 AND room_nid = $2 AND user_id = $3`, room.Shard(), int64(room), string(user))
+}
+
+// forget removes the receipts of a user, whose account ends.
+func forget(tx *store.Tx, user matrix.UserID, rooms []int64) error {
+	_, err := tx.Exec(`DELETE FROM receipts WHERE (shard, room_nid) IN {NIDS $1} AND user_id = $2`, store.List(rooms), string(user))
+	return err
+}
