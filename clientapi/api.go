@@ -10,6 +10,7 @@ package clientapi
 
 import (
 	"astrocyte/account"
+	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
@@ -21,6 +22,7 @@ type Parts struct {
 	PublicURL string // where clients reach this server; empty: not told
 	Accounts  *account.Accounts
 	Rooms     *roomserver.Rooms
+	Ephemeral *ephemeral.Ephemeral
 	// Position reads the position of the stream out of a token of /sync.
 	Position func(token string) (int64, error)
 }
@@ -31,12 +33,15 @@ type API struct {
 	publicURL string
 	accounts  *account.Accounts
 	rooms     *roomserver.Rooms
+	ephemeral *ephemeral.Ephemeral
 	position  func(token string) (int64, error)
 }
 
 // New makes the API from the parts that serve it.
 func New(p Parts) *API {
-	return &API{server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, position: p.Position}
+	return &API{
+		server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, ephemeral: p.Ephemeral, position: p.Position,
+	}
 }
 
 // Routes registers all endpoints.
@@ -55,6 +60,9 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.sendRoutes(r)
 	a.historyRoutes(r)
 	a.directoryRoutes(r)
+	a.typingRoutes(r)
+	a.receiptRoutes(r)
+	a.presenceRoutes(r)
 }
 
 // v3 registers an endpoint of /_matrix/client/v3, which has the same form in the older r0.

@@ -37,6 +37,7 @@ type Presence struct {
 	State  State
 	Status string // empty: none
 	Active bool
+	Known  bool          // whether anything is known of them
 	Ago    time.Duration // since they were last active
 }
 
@@ -90,7 +91,7 @@ func (e *Ephemeral) PresenceOf(ctx context.Context, viewer, user matrix.UserID) 
 		return Presence{State: Offline}, nil
 	}
 	ago := max(e.now().Sub(p.active), 0)
-	now := Presence{State: p.state, Status: p.status, Ago: ago, Active: p.state == Online && ago < activeFor}
+	now := Presence{State: p.state, Status: p.status, Known: true, Ago: ago, Active: p.state == Online && ago < activeFor}
 	switch {
 	case ago > offlineAfter:
 		now.State = Offline

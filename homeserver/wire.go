@@ -9,6 +9,7 @@ import (
 	"astrocyte/account"
 	"astrocyte/bus"
 	"astrocyte/clientapi"
+	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/roomserver"
 	"astrocyte/store"
@@ -45,6 +46,12 @@ func (s *Server) makeParts(ctx context.Context) error {
 		return err
 	}
 
+	passing := ephemeral.New(ephemeral.Options{ // before those who wait for the same: it hears first
+		DB: s.db, Bus: wakes, Rooms: s.rooms, Log: s.logOf("ephemeral"), Now: s.now,
+	})
+	s.runs("ephemeral", passing.Run)
+	s.accounts.Use(func(h *account.Hooks) { h.Deactivated = append(h.Deactivated, passing.Deactivated) })
+
 	news := syncapi.New(syncapi.Options{
 		DB: s.db, Bus: wakes, Rooms: s.rooms, Accounts: s.accounts, Log: s.logOf("sync"), Now: s.now,
 	})
@@ -54,7 +61,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 	news.Routes(s.router)
 	clientapi.New(clientapi.Parts{
 		Server: c.ServerName, PublicURL: c.PublicURL, Accounts: s.accounts, Rooms: s.rooms,
-		Position: syncapi.Position,
+		Ephemeral: passing, Position: syncapi.Position,
 	}).Routes(s.router)
 	return nil
 }
