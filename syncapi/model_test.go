@@ -43,7 +43,11 @@ func newClient(w *world, name, filter string, after stateForm) *client {
 func (c *client) syncs(rng *rand.Rand) {
 	c.w.t.Helper()
 	for {
-		n, err := c.w.api.read(context.Background(), c.q)
+		api := c.w.api
+		if rng.IntN(4) == 0 {
+			api = c.w.other
+		}
+		n, err := api.read(context.Background(), c.q)
 		if err != nil {
 			c.w.t.Fatal(err)
 		}
@@ -68,7 +72,9 @@ func (c *client) take(n *news) {
 			r = fresh
 			c.rooms[j.room] = r
 		}
-		c.apply(j.room, r, j.state, j.timeline)
+		c.apply(r, j.state, nil)
+		c.checkStart(r, j.timeline)
+		c.apply(r, nil, j.timeline)
 		delete(c.left, j.room)
 		delete(c.known, j.room)
 	}
@@ -77,7 +83,7 @@ func (c *client) take(n *news) {
 		if r == nil || l.timeline.limited {
 			r = &clientRoom{state: map[string]matrix.EventID{}}
 		}
-		c.apply(l.room, r, l.state, l.timeline)
+		c.apply(r, l.state, l.timeline)
 		delete(c.rooms, l.room)
 		delete(c.known, l.room)
 		c.left[l.room] = r
@@ -89,7 +95,7 @@ func (c *client) take(n *news) {
 	}
 }
 
-func (c *client) apply(room matrix.RoomID, r *clientRoom, state []*roomserver.ClientEvent, t *timeline) {
+func (c *client) apply(r *clientRoom, state []*roomserver.ClientEvent, t *timeline) {
 	c.w.t.Helper()
 	set := func(e *roomserver.ClientEvent) {
 		if key, ok := e.StateKey(); ok {
@@ -104,13 +110,46 @@ func (c *client) apply(room matrix.RoomID, r *clientRoom, state []*roomserver.Cl
 	}
 	for _, e := range t.events {
 		if n := len(r.chain); n > 0 && r.chain[n-1].Seq >= e.Seq {
-			c.w.t.Fatalf("%s: %s has seq %d after %d in %s", c.name, e.ID(), e.Seq, r.chain[n-1].Seq, room)
+			c.w.t.Fatalf("%s: %s has seq %d after %d", c.name, e.ID(), e.Seq, r.chain[n-1].Seq)
 		}
 		r.chain = append(r.chain, e)
 		if c.q.after == stateAtStart {
 			set(e)
 		}
 	}
+}
+
+// checkStart holds the state that was told against the state at the start of the timeline, for what the
+// timeline sets.
+func (c *client) checkStart(r *clientRoom, t *timeline) {
+	c.w.t.Helper()
+	if t == nil || len(t.events) == 0 || c.q.after != stateAtStart || c.q.filter.lazy() {
+		return
+	}
+	c.w.view(func(tx *store.Tx) error {
+		before, err := c.w.rooms.Before(tx, t.events[0].Room, t.events[0].Seq, 1)
+		if err != nil || len(before) == 0 {
+			return err
+		}
+		st, err := c.w.rooms.State(tx, before[0].Snap)
+		if err != nil {
+			return err
+		}
+		for _, e := range t.events {
+			key, ok := e.StateKey()
+			if !ok {
+				continue
+			}
+			was, err := c.w.rooms.StateEvent(tx, st, e.Type(), key)
+			if err != nil {
+				return err
+			}
+			if got := r.state[e.Type()+"\x00"+key]; was != nil && got != was.ID() {
+				c.w.t.Fatalf("%s: at the start of the timeline (%s, %s) is %s to the client, want %s", c.name, e.Type(), key, got, was.ID())
+			}
+		}
+		return nil
+	})
 }
 
 // check holds what the client knows against what is.
@@ -266,6 +305,10 @@ func follow(w *world, rng *rand.Rand) {
 			filter = fmt.Sprintf(`{"room":{"state":{"lazy_load_members":true},"timeline":{"limit":%d}}}`, i-3)
 		}
 		clients = append(clients, newClient(w, name, filter, stateForm(i%2)))
+		if name != "carol" { // whom nobody waits for: her rooms are read anew each time
+			w.t.Cleanup(w.api.waker.listen(user(name)).stop)
+			w.t.Cleanup(w.other.waker.listen(user(name)).stop)
+		}
 	}
 	for i := range 400 {
 		w.acts(rng, rooms, people, i)

@@ -23,16 +23,18 @@ type question struct {
 	after     stateForm
 }
 
+func (q *question) device() device { return device{q.viewer.User, q.viewer.Device} }
+
 // reading is the making of one answer, in one transaction.
 type reading struct {
 	question
 	a       *API
 	tx      *store.Tx
 	upto    int64 // the position of the transaction
-	ignored map[matrix.UserID]bool
+	ignored roomserver.Ignored
 	joined  []joinedRoom
 	changed []roomserver.UserRoom // memberships that began since the token; all, where initial
-	device  *deviceSent           // nil: members are not loaded lazily
+	sentTo  *deviceSent           // nil: members are not loaded lazily
 	told    told
 	all     []account.AccountDatum // all account data, once it is needed
 	out     *news
@@ -48,8 +50,8 @@ func (a *API) read(ctx context.Context, q question) (*news, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read what is new to %s: %w", q.viewer.User, err)
 	}
-	if r.device != nil {
-		a.sent.tell(q.viewer, r.device, q.follows, r.out.next, r.told)
+	if r.sentTo != nil {
+		a.sent.tell(q.device(), r.sentTo, q.follows, r.out.next, r.told)
 	}
 	return r.out, nil
 }
@@ -65,7 +67,7 @@ func (r *reading) run() error {
 	}
 	r.out = &news{next: Token{Pos: r.upto}, form: form{r.filter, r.after}}
 	if r.filter.lazy() {
-		r.device = r.a.sent.at(r.viewer, r.shown, r.initial)
+		r.sentTo = r.a.sent.at(r.device(), r.shown, r.initial)
 	}
 	for _, part := range []func() error{r.findRooms, r.findIgnored, r.readAccountData, r.readRooms, r.readDevices} {
 		if err := part(); err != nil {
@@ -97,11 +99,11 @@ func (r *reading) findIgnored() error {
 	if json.Unmarshal(raw, &list) != nil {
 		return nil // the user's own, and not a list: nobody is ignored
 	}
-	r.ignored = make(map[matrix.UserID]bool, len(list.Users))
+	r.ignored = make(roomserver.Ignored, len(list.Users))
 	for user := range list.Users {
-		r.ignored[user] = true
+		r.ignored[user] = user != r.viewer.User
 	}
-	delete(r.ignored, r.viewer.User)
+	r.viewer.Ignores = &r.ignored
 	return nil
 }
 

@@ -35,12 +35,12 @@ func (r *reading) findRooms() error {
 		}
 	}
 	r.joined = kept
-	if fresh {
-		r.joined = applyMemberships(kept, byNID)
+	if !fresh {
+		r.a.waker.stillJoined(r.viewer.User, at, r.upto)
+		return nil
 	}
-	if fresh || at < r.upto {
-		r.keepJoined()
-	}
+	r.joined = applyMemberships(kept, byNID)
+	r.keepJoined()
 	return nil
 }
 

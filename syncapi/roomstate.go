@@ -59,7 +59,7 @@ func (s *stateNews) renames() bool {
 // readState chooses and reads the state events to be told.
 func (r *reading) readState(s *stateNews) ([]*roomserver.ClientEvent, error) {
 	nids := r.changedState(s)
-	if r.device != nil {
+	if r.sentTo != nil {
 		var err error
 		if nids, err = r.addMembers(s, nids); err != nil {
 			return nil, err
@@ -71,7 +71,7 @@ func (r *reading) readState(s *stateNews) ([]*roomserver.ClientEvent, error) {
 		return nil, fmt.Errorf("show state: %w", err)
 	}
 	events = slices.DeleteFunc(events, func(e *roomserver.ClientEvent) bool { return !r.filter.stateEvent(e) })
-	if r.device != nil {
+	if r.sentTo != nil {
 		r.noteTold(s, events)
 	}
 	return events, nil
@@ -82,7 +82,7 @@ func (r *reading) readState(s *stateNews) ([]*roomserver.ClientEvent, error) {
 // it is in the end: so changes are told too that no event of the timeline shows, because a resolution of
 // the state made them or because the filter or the user's sight leaves them out.
 func (r *reading) changedState(s *stateNews) []int64 {
-	lazy := r.device != nil && s.fresh
+	lazy := r.sentTo != nil && s.fresh
 	var nids []int64
 	for _, c := range s.changes {
 		if lazy && s.keys[c.Tuple].Type == "m.room.member" {
@@ -148,7 +148,7 @@ func (r *reading) addMembers(s *stateNews, nids []int64) ([]int64, error) {
 			continue
 		}
 		nid, ok := st.Event(tuple)
-		if ok && (s.fresh || r.filter.redundant() || !r.device.has(s.room, tuple, nid)) {
+		if ok && (s.fresh || r.filter.redundant() || !r.sentTo.has(s.room, tuple, nid)) {
 			nids = append(nids, nid)
 		}
 	}

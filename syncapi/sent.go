@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"astrocyte/lru"
+	"astrocyte/matrix"
 	"astrocyte/roomserver"
 )
 
@@ -23,10 +24,16 @@ const (
 //
 // Spec: CS "Lazy-loading room members".
 type sent struct {
-	devices *lru.Cache[roomserver.Viewer, *deviceSent]
+	devices *lru.Cache[device, *deviceSent]
 }
 
-func newSent() *sent { return &sent{devices: lru.New[roomserver.Viewer, *deviceSent](sentMost)} }
+// device names a device of a user.
+type device struct {
+	user matrix.UserID
+	id   matrix.DeviceID
+}
+
+func newSent() *sent { return &sent{devices: lru.New[device, *deviceSent](sentMost)} }
 
 // members are member events of one room, by their tuples.
 type members map[int64]int64
@@ -67,7 +74,7 @@ type pendingSent struct {
 
 // at gives the memory of a device that shows a token. A device that shows an older token than before has
 // gone back, and is told everything again.
-func (s *sent) at(v roomserver.Viewer, since Token, initial bool) *deviceSent {
+func (s *sent) at(v device, since Token, initial bool) *deviceSent {
 	d, ok := s.devices.Get(v)
 	if !ok || initial {
 		d = &deviceSent{known: make(map[roomserver.RoomNID]members), upto: since}
@@ -80,8 +87,8 @@ func (s *sent) at(v roomserver.Viewer, since Token, initial bool) *deviceSent {
 	return d
 }
 
-func (s *sent) keep(v roomserver.Viewer, d *deviceSent) {
-	s.devices.Put(v, d, int64(len(v.User)+len(v.Device)+200)+sentEntry*d.size())
+func (s *sent) keep(v device, d *deviceSent) {
+	s.devices.Put(v, d, int64(len(v.user)+len(v.id)+200)+sentEntry*d.size())
 }
 
 func (d *deviceSent) size() int64 {
@@ -158,7 +165,7 @@ func (d *deviceSent) has(room roomserver.RoomNID, tuple, nid int64) bool {
 
 // tell notes what an answer tells that follows a token. Answers that are sent without waiting for each
 // other, over a socket, are a chain: its last token confirms them all.
-func (s *sent) tell(v roomserver.Viewer, d *deviceSent, from, token Token, t told) {
+func (s *sent) tell(v device, d *deviceSent, from, token Token, t told) {
 	d.mu.Lock()
 	if len(t) == 0 && len(d.pending) == 0 {
 		d.mu.Unlock()

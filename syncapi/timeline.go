@@ -55,9 +55,9 @@ type scan struct {
 
 // readTimeline reads a span.
 func (r *reading) readTimeline(sp span) (*timeline, error) {
-	sc := &scan{span: sp, limit: r.filter.timelineLimit(), keep: r.wanted}
+	sc := &scan{span: sp, limit: r.filter.timelineLimit(), keep: r.filter.timelineEvent}
 	page := sc.limit + 1
-	if r.filter.narrow {
+	if r.filter.narrow || len(r.ignored) > 0 {
 		page = max(2*page, 50)
 	}
 	for below := sp.below; ; {
@@ -195,17 +195,6 @@ func (r *reading) isCreate(it roomserver.Item) (bool, error) {
 	}
 	e, ok := events[it.NID]
 	return ok && e.IsState("m.room.create", ""), nil
-}
-
-// wanted says whether an event belongs in the timeline: the filter lets it through, and its sender is
-// not ignored.
-//
-// Spec: CS "Ignoring Users".
-func (r *reading) wanted(e *roomserver.ClientEvent) bool {
-	if e.Tuple == 0 && r.ignored[e.Sender()] {
-		return false
-	}
-	return r.filter.timelineEvent(e)
 }
 
 // stateAt reads the state that a user's client knew of a room at a position; nothing if it was not there.

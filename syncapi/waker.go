@@ -155,6 +155,15 @@ func (k *waker) setJoined(user matrix.UserID, rooms []joinedRoom, at int64) {
 	}
 }
 
+// stillJoined tells that what was read at a position is so up to a later one.
+func (k *waker) stillJoined(user matrix.UserID, from, at int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if w := k.users[user]; w != nil && w.at >= from && w.at < at {
+		w.at = at
+	}
+}
+
 func byRoom(r joinedRoom, nid roomserver.RoomNID) int {
 	switch {
 	case r.Room < nid:

@@ -28,7 +28,7 @@ type world struct {
 	bus   bus.Bus
 	rooms *roomserver.Rooms
 	api   *API
-	txns  int
+	other *API // of another node over the same database, which hears no hints
 }
 
 func newWorld(t testing.TB, dsn string) *world {
@@ -45,6 +45,7 @@ func newWorld(t testing.TB, dsn string) *world {
 	})
 	accounts := account.New(account.Options{DB: w.db, Bus: w.bus, Server: server})
 	w.api = New(Options{DB: w.db, Bus: w.bus, Rooms: w.rooms, Accounts: accounts, Log: log})
+	w.other = New(Options{DB: w.db, Bus: bus.NewLocal(), Rooms: w.rooms, Accounts: accounts, Log: log})
 	w.runs(w.rooms.Run)
 	w.runs(w.api.Run)
 	return w
