@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"encoding/binary"
 	"io/fs"
+	"os"
 )
 
 // Migrate applies other steps than the embedded ones.
@@ -27,4 +29,21 @@ func (db *DB) OnWriter(statement string) error {
 // Logged is how many pages of SQLite's log wait to be copied, and what Run leaves alone.
 func (db *DB) Logged() (pages, most uint32) {
 	return db.engine.(*sqliteDB).logged(), checkpointFrames
+}
+
+// Commits counts SQLite's commits, as the index of its log does.
+func (db *DB) Commits() uint32 {
+	head, err := os.ReadFile(db.engine.(*sqliteDB).path + "-shm")
+	if err != nil {
+		panic(err)
+	}
+	return binary.NativeEndian.Uint32(head[8:])
+}
+
+// Waiting is how many Updates wait for SQLite's writing connection.
+func (db *DB) Waiting() int {
+	g := &db.engine.(*sqliteDB).gather
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.waiting)
 }

@@ -69,7 +69,7 @@ func TestMigrations(t *testing.T) {
 // Nodes that start at the same time on an empty database all come up.
 func TestNodesStartTogether(t *testing.T) {
 	t.Parallel()
-	dsn := testkit.Postgres(t)
+	dsn := testkit.SharedPostgres(t).Empty(t)
 	var wg sync.WaitGroup
 	for range 5 {
 		wg.Go(func() {

@@ -11,7 +11,7 @@ import (
 	"astrocyte/store"
 )
 
-// Each runs a test on SQLite and on PostgreSQL, each time with the DSN of an empty database of its own.
+// Each runs a test on SQLite and on PostgreSQL, each time with the DSN of a fresh database of its own.
 //
 // PostgreSQL is the server of ASTROCYTE_TEST_POSTGRES, the DSN of a database from which others can be
 // created, or else one that is started once for the test binary from programs on this machine. Where
@@ -34,8 +34,14 @@ func SQLite(t testing.TB) string {
 	return "sqlite:" + filepath.Join(t.TempDir(), "astrocyte.db")
 }
 
-// Postgres gives the DSN of an empty PostgreSQL database, which is dropped after the test.
+// Postgres gives the DSN of a fresh PostgreSQL database, which is dropped after the test.
 func Postgres(t testing.TB) string {
+	t.Helper()
+	return SharedPostgres(t).Database(t)
+}
+
+// SharedPostgres gives the PostgreSQL server of this test binary.
+func SharedPostgres(t testing.TB) *PostgresServer {
 	t.Helper()
 	server, err := sharedServer()
 	if err != nil {
@@ -44,7 +50,7 @@ func Postgres(t testing.TB) string {
 		}
 		t.Skipf("NOT TESTED ON POSTGRESQL: %v", err)
 	}
-	return server.Database(t)
+	return server
 }
 
 // DB opens a database and runs it for the time of the test, with a bus of its own.
