@@ -41,7 +41,7 @@ func grow(t testing.TB, version matrix.RoomVersion, levels string) (*grown, bran
 	if !v.RoomIDIsHash {
 		g.id = "!room:a.example"
 	}
-	create := g.state(b, alice, "m.room.create", "", fmt.Sprintf(`{"creator":"@alice:a.example","room_version":%q}`, version))
+	create := g.state(b, alice, "m.room.create", "", fmt.Sprintf(`{"creator":"@alice:a.example","room_version":%q,"x":%d}`, version, len(levels)))
 	g.id = create.RoomID()
 	g.member(b, alice, alice, matrix.Join)
 	g.state(b, alice, "m.room.power_levels", "", levels)
