@@ -52,8 +52,10 @@ func (s *Server) makeParts(ctx context.Context) error {
 	s.runs("ephemeral", passing.Run)
 	s.accounts.Use(func(h *account.Hooks) { h.Deactivated = append(h.Deactivated, passing.Deactivated) })
 
+	s.limiter = httpapi.NewLimiter(limitsOf(c.RateLimits), s.now)
 	news := syncapi.New(syncapi.Options{
-		DB: s.db, Bus: wakes, Rooms: s.rooms, Accounts: s.accounts, Log: s.logOf("sync"), Now: s.now,
+		DB: s.db, Bus: wakes, Rooms: s.rooms, Accounts: s.accounts, Ephemeral: passing, Limiter: s.limiter,
+		Log: s.logOf("sync"), Now: s.now,
 	})
 	s.runs("sync", news.Run)
 
@@ -78,7 +80,6 @@ func (s *Server) makeBus() bus.Bus {
 // makeRouter makes the HTTP layer and gives it the routes of all doors.
 func (s *Server) makeRouter(trusted []netip.Prefix) {
 	c := s.o.Config
-	s.limiter = httpapi.NewLimiter(limitsOf(c.RateLimits), s.now)
 	s.router = httpapi.New(httpapi.Options{
 		Log:            s.logOf("http"),
 		Authenticate:   s.accounts.Authenticate,
