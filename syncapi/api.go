@@ -10,6 +10,7 @@ import (
 
 	"astrocyte/account"
 	"astrocyte/bus"
+	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
@@ -18,12 +19,13 @@ import (
 
 // Options are what the API needs. The functions may be nil: then there is nothing of their kind.
 type Options struct {
-	DB       *store.DB
-	Bus      bus.Bus
-	Rooms    *roomserver.Rooms
-	Accounts *account.Accounts
-	Log      *slog.Logger
-	Now      func() time.Time
+	DB        *store.DB
+	Bus       bus.Bus
+	Rooms     *roomserver.Rooms
+	Accounts  *account.Accounts
+	Ephemeral *ephemeral.Ephemeral
+	Log       *slog.Logger
+	Now       func() time.Time
 
 	// Limiter limits what is asked over sockets; nil limits nothing.
 	Limiter *httpapi.Limiter
@@ -36,17 +38,18 @@ type Options struct {
 
 // API serves /sync and the WebSocket extension.
 type API struct {
-	db       *store.DB
-	rooms    *roomserver.Rooms
-	accounts *account.Accounts
-	log      *slog.Logger
-	now      func() time.Time
-	limiter  *httpapi.Limiter
-	waker    *waker
-	sockets  *sockets
-	sent     *sent
-	counts   func(tx *store.Tx, user matrix.UserID, room roomserver.Head, threads bool) (Unread, error)
-	devices  func(tx *store.Tx, v roomserver.Viewer, since, upto int64) (DeviceNews, error)
+	db        *store.DB
+	rooms     *roomserver.Rooms
+	accounts  *account.Accounts
+	log       *slog.Logger
+	now       func() time.Time
+	ephemeral *ephemeral.Ephemeral
+	limiter   *httpapi.Limiter
+	waker     *waker
+	sockets   *sockets
+	sent      *sent
+	counts    func(tx *store.Tx, user matrix.UserID, room roomserver.Head, threads bool) (Unread, error)
+	devices   func(tx *store.Tx, v roomserver.Viewer, since, upto int64) (DeviceNews, error)
 }
 
 // New makes the API.
@@ -60,7 +63,7 @@ func New(o Options) *API {
 	return &API{
 		db: o.DB, rooms: o.Rooms, accounts: o.Accounts, log: o.Log, now: o.Now,
 		waker: newWaker(o.DB, o.Bus, o.Log, o.Now), sent: newSent(),
-		limiter: o.Limiter, sockets: newSockets(),
+		limiter: o.Limiter, ephemeral: o.Ephemeral, sockets: newSockets(),
 		counts: o.Counts, devices: o.Devices,
 	}
 }

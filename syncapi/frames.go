@@ -49,7 +49,7 @@ type frame struct {
 	Timeout     int64           `json:"timeout"`
 	EventID     matrix.EventID  `json:"event_id"`
 	ReceiptType string          `json:"receipt_type"`
-	ThreadID    string          `json:"thread_id"`
+	ThreadID    *string         `json:"thread_id"`
 	From        int64           `json:"from"`
 	To          int64           `json:"to"`
 }

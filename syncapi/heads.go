@@ -25,31 +25,31 @@ type heads struct {
 	floor  int64 // what moved after it is here
 	filled int64 // up to where the timeline was read
 	ready  bool
+
+	hinted map[roomserver.RoomNID]int64 // what hints said, of timelines and of receipts
+	heard  int64                        // hints of what came after it are here
 }
 
-func newHeads() *heads { return &heads{pos: make(map[roomserver.RoomNID]int64)} }
+func newHeads() *heads {
+	return &heads{pos: make(map[roomserver.RoomNID]int64), hinted: make(map[roomserver.RoomNID]int64)}
+}
 
-// note takes a hint that a room has moved. It makes nothing complete, and does no harm if it is false.
+// note takes a hint that something happened in a room.
 func (h *heads) note(room roomserver.RoomNID, pos int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.put(room, pos)
-}
-
-// put keeps a position, and tells whether it is news.
-func (h *heads) put(room roomserver.RoomNID, pos int64) bool {
-	if pos <= h.pos[room] {
-		return false
+	if len(h.hinted) >= headsMost {
+		clear(h.hinted)
+		h.heard = max(h.filled, pos)
 	}
-	h.pos[room] = pos
-	return true
+	h.hinted[room] = max(h.hinted[room], pos)
 }
 
-// after says whether a room has moved after a position, as far as is known.
+// after says whether something may have happened in a room after a position.
 func (h *heads) after(room roomserver.RoomNID, pos int64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.pos[room] > pos || pos < h.floor
+	return h.pos[room] > pos || pos < h.floor || h.hinted[room] > pos || pos < h.heard
 }
 
 // fill reads what the heads do not know yet up to upto, the position of the transaction. It gives the
@@ -75,7 +75,8 @@ func (h *heads) fill(tx *store.Tx, upto int64) ([]roomserver.RoomNID, error) {
 	defer h.mu.Unlock()
 	var news []roomserver.RoomNID
 	for _, m := range moved {
-		if h.put(m.room, m.pos) {
+		h.pos[m.room] = max(h.pos[m.room], m.pos)
+		if m.pos > h.hinted[m.room] && m.pos > h.heard {
 			news = append(news, m.room)
 		}
 	}

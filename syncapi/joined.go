@@ -23,6 +23,11 @@ func (r *reading) readJoined(v *visit) error {
 			return err
 		}
 	}
+	if !known && !r.initial {
+		if j.ephemeral, err = r.allEphemeral(v.joinedRoom); err != nil {
+			return err
+		}
+	}
 	if j.account, err = r.roomAccountData(v.ID, !known); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"astrocyte/ephemeral"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
 	"astrocyte/store"
@@ -15,6 +16,9 @@ import (
 
 // rangeMost is how many places of a timeline one range request covers.
 const rangeMost = 500
+
+// typingMost bounds for how long a client may say that it types.
+const typingMost = 2 * time.Minute
 
 // serve reads frames and answers requests, in their order, until the socket ends.
 func (s *socket) serve() {
@@ -99,6 +103,13 @@ func (s *socket) answer(f *frame) (any, error) {
 			return nil, matrix.E(matrix.CodeUserSuspended, "this account is suspended")
 		}
 		return s.sendEvent(f)
+	case "typing":
+		timeout := time.Duration(min(max(f.Timeout, 0), typingMost.Milliseconds())) * time.Millisecond
+		return struct{}{}, s.a.ephemeral.SetTyping(s.ctx, s.viewer.User, f.RoomID, f.Typing, timeout)
+	case "receipt":
+		return struct{}{}, s.a.ephemeral.Mark(s.ctx, ephemeral.Reading{
+			User: s.viewer.User, Room: f.RoomID, Type: f.ReceiptType, Event: f.EventID, Thread: f.ThreadID,
+		})
 	case "range":
 		return s.readRange(f)
 	}

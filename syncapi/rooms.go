@@ -135,7 +135,7 @@ func (r *reading) visits(changed map[roomserver.RoomNID]roomserver.UserRoom) ([]
 	if err != nil {
 		return nil, err
 	}
-	ephemeral, err := r.readEphemeral(wanted)
+	passing, err := r.readEphemeral(wanted)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (r *reading) visits(changed map[roomserver.RoomNID]roomserver.UserRoom) ([]
 	}
 	var out []*visit
 	for _, j := range wanted {
-		v := &visit{joinedRoom: j, moved: moved[j.Room], ephemeral: ephemeral[j.ID]}
+		v := &visit{joinedRoom: j, moved: moved[j.Room], ephemeral: passing[j.Room]}
 		_, entered := changed[j.Room]
 		if r.initial || r.fullState || entered || v.moved || v.ephemeral != nil || data[j.ID] {
 			out = append(out, v)

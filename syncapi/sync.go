@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
@@ -71,10 +72,8 @@ func (a *API) prepare(ctx context.Context, c *httpapi.Caller, req *syncRequest) 
 		}
 		p.shown, p.follows = p.since, p.since
 	}
-	switch req.SetPresence {
-	case "", "online", "offline", "unavailable":
-	default:
-		return nil, matrix.InvalidParam("set_presence must be online, offline or unavailable")
+	if err := a.setPresence(c.User, req.SetPresence); err != nil {
+		return nil, err
 	}
 	if req.Timeout < 0 {
 		return nil, matrix.InvalidParam("timeout cannot be less than 0")
@@ -93,6 +92,24 @@ func (a *API) prepare(ctx context.Context, c *httpapi.Caller, req *syncRequest) 
 		p.until = time.Time{} // such an answer is given at once
 	}
 	return p, nil
+}
+
+// setPresence notes that the user is there, unless the client does not want that.
+func (a *API) setPresence(user matrix.UserID, presence string) error {
+	state := ephemeral.State(presence)
+	switch state {
+	case "":
+		state = ephemeral.Online
+	case ephemeral.Online, ephemeral.Unavailable:
+	case ephemeral.Offline:
+		return nil
+	default:
+		return matrix.InvalidParam("set_presence must be online, offline or unavailable")
+	}
+	if a.ephemeral != nil {
+		a.ephemeral.Seen(user, state)
+	}
+	return nil
 }
 
 // look reads what is new. Where there is nothing for the client, the question moves on to the position

@@ -13,6 +13,7 @@ import (
 
 	"astrocyte/account"
 	"astrocyte/bus"
+	"astrocyte/ephemeral"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
 	"astrocyte/store"
@@ -44,9 +45,13 @@ func newWorld(t testing.TB, dsn string) *world {
 		DB: w.db, Server: server, KeyID: "ed25519:1", Key: key, Memory: 64 << 20, Now: time.Now, Log: log,
 	})
 	accounts := account.New(account.Options{DB: w.db, Bus: w.bus, Server: server})
-	w.api = New(Options{DB: w.db, Bus: w.bus, Rooms: w.rooms, Accounts: accounts, Log: log})
-	w.other = New(Options{DB: w.db, Bus: bus.NewLocal(), Rooms: w.rooms, Accounts: accounts, Log: log})
+	node := func(b bus.Bus) *API {
+		passing := ephemeral.New(ephemeral.Options{DB: w.db, Bus: b, Rooms: w.rooms, Log: log})
+		w.runs(passing.Run)
+		return New(Options{DB: w.db, Bus: b, Rooms: w.rooms, Accounts: accounts, Ephemeral: passing, Log: log})
+	}
 	w.runs(w.rooms.Run)
+	w.api, w.other = node(w.bus), node(bus.NewLocal())
 	w.runs(w.api.Run)
 	return w
 }
