@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -140,13 +139,19 @@ func (x *exchange) fail(e *endpoint, err error) {
 		if errors.As(err, &limited) {
 			x.w.Header().Set("X-RateLimit-Limiter", limited.Limiter)
 		}
-	case x.r.Context().Err() != nil && errors.Is(err, context.Canceled):
+	case x.gone(err):
 		x.w.status = statusGone
 		return
 	default:
 		fault = matrix.E(matrix.CodeUnknown, "internal error, logged as %s", x.caller.Request).WithStatus(http.StatusInternalServerError)
 	}
 	WriteError(x.w, x.r, fault)
+}
+
+// gone says that an error is only that the client went away, whatever became of that below.
+func (x *exchange) gone(err error) bool {
+	var p *panicked
+	return x.r.Context().Err() != nil && !errors.As(err, &p)
 }
 
 // report counts and logs a request. The query string is left out: it may have a token.

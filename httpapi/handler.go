@@ -41,7 +41,8 @@ func Maybe[Q, R any](fn func(ctx context.Context, c *Caller, q *Q) (*R, error)) 
 
 // Raw adapts a handler that needs an access token and reads and writes by itself: media, sockets, long
 // polls. Path values are had by r.PathValue, percent-decoded. An error that it returns is answered,
-// unless the handler has begun an answer.
+// unless the handler has begun an answer. It may take a minute to read a body, and has no deadline to
+// write its answer; by http.NewResponseController it sets others.
 func Raw(fn func(w http.ResponseWriter, r *http.Request, c *Caller) error) Handler {
 	return Handler{access: accessAuthed, answer: fn}
 }

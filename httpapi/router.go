@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gorilla/mux"
@@ -103,6 +104,8 @@ func (r *Router) Classes() []string {
 // ServeHTTP answers a request.
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.build.Do(r.buildGroups)
+	// The deadline of the answer before on this connection may be long over.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 	setCORS(w.Header())
 	if req.Method == http.MethodOptions {
 		w.WriteHeader(http.StatusNoContent)

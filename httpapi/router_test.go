@@ -503,3 +503,45 @@ func TestWaitingRequestsHearOfTheStop(t *testing.T) {
 		t.Errorf("the waiting request was answered %d", got)
 	}
 }
+
+// deadlines is a ResponseWriter that notes the write deadlines it is given.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set []time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.set = append(d.set, t)
+	return nil
+}
+
+// TestDeadlineOfTheAnswerBefore: on a connection that is used again, the deadline of the last answer is
+// still set, and may be over.
+func TestDeadlineOfTheAnswerBefore(t *testing.T) {
+	t.Parallel()
+	r := httpapi.New(httpapi.Options{})
+	r.Handle("GET", "/x", httpapi.Open(who))
+	for method, most := range map[string]int{"GET": 2, "OPTIONS": 1} {
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		r.ServeHTTP(w, httptest.NewRequest(method, "/x", nil))
+		if len(w.set) != most || !w.set[0].IsZero() || most == 2 && w.set[1].Before(time.Now()) {
+			t.Errorf("%s sets the deadlines %v", method, w.set)
+		}
+	}
+}
+
+// TestClientGoesAway: what breaks below because the client went away is not our fault, and not logged as one.
+func TestClientGoesAway(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	r := httpapi.New(httpapi.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	ctx, cancel := context.WithCancel(t.Context())
+	r.Handle("GET", "/x", httpapi.Open(func(context.Context, *httpapi.Caller, *nothing) (*nothing, error) {
+		cancel()
+		return nil, errors.New("statement cancelled")
+	}))
+	r.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/x", nil))
+	if log.Len() > 0 {
+		t.Errorf("the log has %s", log.String())
+	}
+}
