@@ -91,6 +91,9 @@ func (a *Accounts) Confirm(ctx context.Context, o Operation) (*Confirmed, error)
 		if err != nil && !errors.As(err, &failure) {
 			return nil, err
 		}
+		if failure == errOthersPassword {
+			return nil, failure // to try again would not help
+		}
 		if failure != nil && failure.Code != matrix.CodeForbidden && failure.Code != matrix.CodeUnrecognized {
 			return nil, failure
 		}
@@ -186,10 +189,12 @@ func (a *Accounts) passwordStage(ctx context.Context, caller matrix.UserID, auth
 	}
 	user, err := a.verifyPassword(ctx, name, auth.Password)
 	if err == nil && caller != "" && user != caller {
-		return "", matrix.Forbidden("this is the password of another user")
+		return "", errOthersPassword
 	}
 	return user, err
 }
+
+var errOthersPassword = matrix.Forbidden("this is the password of another user")
 
 func (a *Accounts) tokenStage(ctx context.Context, token string) error {
 	if token == "" {

@@ -45,7 +45,7 @@ type registerBySecretRequest struct {
 //
 // Extension: POST /_synapse/admin/v1/register
 func (a *API) registerBySecret(ctx context.Context, _ *httpapi.Caller, q *registerBySecretRequest) (*sessionResponse, error) {
-	user, err := a.accounts.Available(ctx, q.Username)
+	user, err := a.accounts.Available(ctx, strings.ToLower(q.Username))
 	if err != nil {
 		return nil, err
 	}

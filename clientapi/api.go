@@ -23,6 +23,8 @@ type Parts struct {
 	Accounts  *account.Accounts
 	Rooms     *roomserver.Rooms
 	Ephemeral *ephemeral.Ephemeral
+	// DefaultVersion is the version of new rooms where the client names none.
+	DefaultVersion matrix.RoomVersion
 	// Position reads the position of the stream out of a token of /sync.
 	Position func(token string) (int64, error)
 }
@@ -33,6 +35,7 @@ type API struct {
 	publicURL string
 	accounts  *account.Accounts
 	rooms     *roomserver.Rooms
+	version   matrix.RoomVersion
 	ephemeral *ephemeral.Ephemeral
 	position  func(token string) (int64, error)
 }
@@ -40,7 +43,7 @@ type API struct {
 // New makes the API from the parts that serve it.
 func New(p Parts) *API {
 	return &API{
-		server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, ephemeral: p.Ephemeral, position: p.Position,
+		server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, position: p.Position,
 	}
 }
 

@@ -90,7 +90,7 @@ func (a *API) capabilities(ctx context.Context, c *httpapi.Caller, _ *none) (*ca
 	if err != nil {
 		return nil, err
 	}
-	versions := roomVersions{Default: rules.Default, Available: map[matrix.RoomVersion]string{}}
+	versions := roomVersions{Default: a.version, Available: map[matrix.RoomVersion]string{}}
 	for _, v := range rules.Versions() {
 		versions.Available[v.ID] = "stable"
 	}

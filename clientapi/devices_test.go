@@ -52,7 +52,7 @@ func TestDevices(t *testing.T) {
 		session := ask.At("session").Text()
 		w.refused(403, matrix.CodeForbidden, token(phone), "DELETE", "/devices/TABLET", object{"auth": proof(session, "alice")})
 		w.refused(403, matrix.CodeForbidden, token(bob), "DELETE", "/devices/LAPTOP", object{"auth": proof(session, "bob")})
-		w.refused(401, matrix.CodeForbidden, token(phone), "DELETE", "/devices/LAPTOP", object{"auth": proof(session, "bob")})
+		w.refused(403, matrix.CodeForbidden, token(phone), "DELETE", "/devices/LAPTOP", object{"auth": proof(session, "bob")})
 		w.ok(token(laptop), "GET", "/account/whoami", nil)
 		w.ok(token(phone), "DELETE", "/devices/LAPTOP", object{"auth": proof(session, "alice")})
 		w.refused(401, matrix.CodeUnknownToken, token(laptop), "GET", "/account/whoami", nil)

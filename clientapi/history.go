@@ -59,7 +59,7 @@ type messagesRequest struct {
 	RoomID matrix.RoomID `path:"roomID"`
 	From   string        `query:"from"`
 	To     string        `query:"to"`
-	Dir    string        `query:"dir" required:"true"`
+	Dir    string        `query:"dir"`
 	Limit  *int          `query:"limit"`
 	Filter string        `query:"filter"`
 }
@@ -75,6 +75,13 @@ type messagesResponse struct {
 //
 // Spec: GET /_matrix/client/v3/rooms/{roomId}/messages
 func (a *API) messages(ctx context.Context, c *httpapi.Caller, q *messagesRequest) (*messagesResponse, error) {
+	// Who may not read the room learns nothing else of the request.
+	if err := a.rooms.Readable(ctx, c.User, q.RoomID); err != nil {
+		return nil, err
+	}
+	if q.Dir == "" {
+		return nil, matrix.MissingParam("the parameter dir is missing")
+	}
 	if q.Dir != "b" && q.Dir != "f" {
 		return nil, matrix.InvalidParam("dir must be b or f")
 	}
@@ -280,8 +287,8 @@ func (a *API) members(ctx context.Context, c *httpapi.Caller, q *membersRequest)
 }
 
 type joinedMember struct {
-	DisplayName *string `json:"display_name,omitempty"`
-	AvatarURL   *string `json:"avatar_url,omitempty"`
+	DisplayName string `json:"display_name"`
+	AvatarURL   string `json:"avatar_url,omitempty"`
 }
 
 type joinedMembersResponse struct {
@@ -298,14 +305,7 @@ func (a *API) joinedMembers(ctx context.Context, c *httpapi.Caller, q *stateRequ
 	}
 	out := &joinedMembersResponse{Joined: make(map[matrix.UserID]joinedMember, len(profiles))}
 	for user, p := range profiles {
-		out.Joined[user] = joinedMember{orNil(p.DisplayName), orNil(p.AvatarURL)}
+		out.Joined[user] = joinedMember(p)
 	}
 	return out, nil
-}
-
-func orNil(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }

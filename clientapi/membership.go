@@ -2,6 +2,7 @@ package clientapi
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 
 	"astrocyte/httpapi"
@@ -31,22 +32,23 @@ type roomResponse struct {
 type nothing struct{}
 
 type joinRoomRequest struct {
-	RoomID matrix.RoomID `path:"roomID"`
-	Reason string        `json:"reason"`
+	RoomID matrix.RoomID   `path:"roomID"`
+	Body   json.RawMessage `body:"whole,optional"`
 }
 
 // joinRoom joins the caller into a room by its id.
 //
 // Spec: POST /_matrix/client/v3/rooms/{roomId}/join
 func (a *API) joinRoom(ctx context.Context, c *httpapi.Caller, q *joinRoomRequest) (*roomResponse, error) {
-	return a.enter(ctx, c, q.RoomID, matrix.Join, q.Reason)
+	return a.enter(ctx, c, q.RoomID, matrix.Join, q.Body)
 }
 
 type joinByNameRequest struct {
 	Room   string   `path:"roomIDOrAlias"`
 	Via    []string `query:"via"`
 	Server []string `query:"server_name"`
-	Reason string   `json:"reason"`
+
+	Body json.RawMessage `body:"whole,optional"`
 }
 
 // joinByName joins the caller into a room by its id or alias.
@@ -57,7 +59,7 @@ func (a *API) joinByName(ctx context.Context, c *httpapi.Caller, q *joinByNameRe
 	if err != nil {
 		return nil, err
 	}
-	return a.enter(ctx, c, id, matrix.Join, q.Reason)
+	return a.enter(ctx, c, id, matrix.Join, q.Body)
 }
 
 // knock asks for an invite.
@@ -68,7 +70,7 @@ func (a *API) knock(ctx context.Context, c *httpapi.Caller, q *joinByNameRequest
 	if err != nil {
 		return nil, err
 	}
-	return a.enter(ctx, c, id, matrix.Knock, q.Reason)
+	return a.enter(ctx, c, id, matrix.Knock, q.Body)
 }
 
 // roomNamed finds a room by its id or alias.
@@ -84,8 +86,32 @@ func (a *API) roomNamed(ctx context.Context, name string) (matrix.RoomID, error)
 	return id, err
 }
 
+// enterContent reads the body of a request to join or knock: the reason, and what else the client wants
+// to stand in its member event.
+func enterContent(body json.RawMessage) (reason string, extra map[string]json.RawMessage, err error) {
+	if len(body) == 0 {
+		return "", nil, nil
+	}
+	if err := json.Unmarshal(body, &extra); err != nil {
+		return "", nil, matrix.BadJSON("the body must be an object")
+	}
+	if raw, ok := extra["reason"]; ok && json.Unmarshal(raw, &reason) != nil {
+		return "", nil, matrix.BadJSON("reason must be text")
+	}
+	for _, ours := range []string{
+		"membership", "reason", "third_party_signed", "third_party_invite", "join_authorised_via_users_server", "via",
+	} {
+		delete(extra, ours)
+	}
+	return reason, extra, nil
+}
+
 // enter joins or knocks in the caller's name.
-func (a *API) enter(ctx context.Context, c *httpapi.Caller, id matrix.RoomID, m matrix.Membership, reason string) (*roomResponse, error) {
+func (a *API) enter(ctx context.Context, c *httpapi.Caller, id matrix.RoomID, m matrix.Membership, body json.RawMessage) (*roomResponse, error) {
+	reason, extra, err := enterContent(body)
+	if err != nil {
+		return nil, err
+	}
 	known, err := a.rooms.Known(ctx, id)
 	if err != nil {
 		return nil, err
@@ -98,7 +124,7 @@ func (a *API) enter(ctx context.Context, c *httpapi.Caller, id matrix.RoomID, m 
 		return nil, err
 	}
 	_, err = a.rooms.SetMembership(ctx, roomserver.Change{
-		Room: id, Sender: c.User, Target: c.User, Membership: m, Reason: reason, Profile: profiles[c.User],
+		Room: id, Sender: c.User, Target: c.User, Membership: m, Reason: reason, Profile: profiles[c.User], Extra: extra,
 	})
 	if err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
-	"astrocyte/roomserver/rules"
 )
 
 func (a *API) roomRoutes(r *httpapi.Router) {
@@ -49,7 +48,7 @@ func (a *API) createRoom(ctx context.Context, c *httpapi.Caller, q *createRoomRe
 		return nil, err
 	}
 	w := roomserver.Creation{
-		Creator: c.User, Version: rules.Default, Preset: q.Preset, Content: q.CreationContent, Levels: q.PowerLevels,
+		Creator: c.User, Version: a.version, Preset: q.Preset, Content: q.CreationContent, Levels: q.PowerLevels,
 		State: q.InitialState, Name: q.Name, Topic: q.Topic, Published: q.Visibility == "public", Direct: q.Direct,
 	}
 	if q.Version != nil {

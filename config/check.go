@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"astrocyte/matrix"
+	"astrocyte/roomserver/rules"
 )
 
 // check looks for settings that cannot work. It tells all that it finds.
@@ -26,6 +27,9 @@ func (c *Config) check(r *reader) {
 	}
 	if c.CacheMemory < 8<<20 {
 		r.fault("cache_memory", "must be 8M at least")
+	}
+	if _, ok := rules.ByID(c.Rooms.DefaultVersion); !ok {
+		r.fault("rooms.default_version", "%q is not a room version that this server knows", c.Rooms.DefaultVersion)
 	}
 	c.checkListeners(r)
 	c.Registration.check(r)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"astrocyte/matrix"
+	"astrocyte/roomserver/rules"
 )
 
 // Config is everything that can be set.
@@ -42,6 +43,9 @@ type Config struct {
 
 	// How long logins last.
 	Sessions Sessions `yaml:"sessions"`
+
+	// How new rooms are made.
+	Rooms Rooms `yaml:"rooms"`
 
 	// How often clients may ask. Reloaded on SIGHUP.
 	RateLimits RateLimits `yaml:"rate_limits"`
@@ -187,6 +191,12 @@ type Federation struct {
 	CertificateAuthorities []string `yaml:"certificate_authorities"`
 }
 
+// Rooms says how new rooms are made.
+type Rooms struct {
+	// The room version of new rooms where the client names none. See the specification, "Room Versions".
+	DefaultVersion matrix.RoomVersion `yaml:"default_version"`
+}
+
 // Log says what is written about what happens.
 type Log struct {
 	// debug, info, warn or error. Reloaded on SIGHUP.
@@ -211,6 +221,7 @@ func Default() *Config {
 			MinimumLength: 8, Hash: "argon2id", Argon2Memory: 19 * 1024, Argon2Passes: 2, Argon2Threads: 1, BcryptCost: 12,
 		},
 		Sessions:   Sessions{AccessTokenLifetime: Duration(24 * time.Hour)},
+		Rooms:      Rooms{DefaultVersion: rules.Default},
 		RateLimits: defaultLimits(),
 		Clients:    Clients{QueryAccessToken: true, MaxBody: 1 << 20},
 		Federation: Federation{Enabled: true},

@@ -63,7 +63,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 	news.Routes(s.router)
 	clientapi.New(clientapi.Parts{
 		Server: c.ServerName, PublicURL: c.PublicURL, Accounts: s.accounts, Rooms: s.rooms,
-		Ephemeral: passing, Position: syncapi.Position,
+		Ephemeral: passing, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
 	}).Routes(s.router)
 	return nil
 }

@@ -2,6 +2,7 @@ package roomserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"astrocyte/matrix"
@@ -93,6 +94,14 @@ func (r *Rooms) pastAccess(tx *store.Tx, a Access, ur UserRoom, refused error) (
 	return a, nil
 }
 
+// Readable refuses a user who may not read a room.
+func (r *Rooms) Readable(ctx context.Context, user matrix.UserID, id matrix.RoomID) error {
+	return r.db.View(ctx, func(tx *store.Tx) error {
+		_, err := r.Access(tx, user, id)
+		return err
+	})
+}
+
 // CurrentState shows a user the whole state of a room that they may read.
 //
 // Spec: GET /_matrix/client/v3/rooms/{roomId}/state
@@ -152,7 +161,8 @@ func (r *Rooms) CurrentStateEvent(ctx context.Context, v Viewer, id matrix.RoomI
 	return out, err
 }
 
-// Event shows a user one event that they may see.
+// Event shows a user one event that they may see. Who may not read the room is not told whether the
+// event exists.
 //
 // Spec: GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}
 func (r *Rooms) Event(ctx context.Context, v Viewer, id matrix.RoomID, event matrix.EventID) (*ClientEvent, error) {
@@ -160,6 +170,10 @@ func (r *Rooms) Event(ctx context.Context, v Viewer, id matrix.RoomID, event mat
 	err := r.db.View(ctx, func(tx *store.Tx) error {
 		var err error
 		_, _, out, err = r.visibleEvent(tx, v, id, event)
+		var refused *matrix.Error
+		if errors.As(err, &refused) && refused.Code == matrix.CodeForbidden {
+			return matrix.NotFound("there is no event %s that you may see", event)
+		}
 		return err
 	})
 	return out, err

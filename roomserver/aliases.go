@@ -2,7 +2,10 @@ package roomserver
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
@@ -65,8 +68,11 @@ func (r *Rooms) SetAlias(ctx context.Context, user matrix.UserID, alias matrix.R
 //
 // Spec: DELETE /_matrix/client/v3/directory/room/{roomAlias}
 func (r *Rooms) DeleteAlias(ctx context.Context, user matrix.UserID, admin bool, alias matrix.RoomAlias) error {
-	return r.db.Update(ctx, func(tx *store.Tx) error {
-		row, ok, err := aliasRoom(tx, alias)
+	var row aliasRow
+	err := r.db.Update(ctx, func(tx *store.Tx) error {
+		var ok bool
+		var err error
+		row, ok, err = aliasRoom(tx, alias)
 		if err != nil {
 			return err
 		}
@@ -84,6 +90,56 @@ func (r *Rooms) DeleteAlias(ctx context.Context, user matrix.UserID, admin bool,
 		}
 		return deleteAlias(tx, alias)
 	})
+	if err != nil {
+		return err
+	}
+	return r.unname(ctx, user, row, alias)
+}
+
+// unname takes a deleted alias out of the room's canonical alias event, where the user may do that.
+func (r *Rooms) unname(ctx context.Context, user matrix.UserID, row aliasRow, alias matrix.RoomAlias) error {
+	err := r.commit(ctx, []RoomNID{row.nid}, func(b *batch) error {
+		h, err := b.room(row.nid)
+		if err != nil {
+			return err
+		}
+		stands, err := b.stateEvent(h, rules.StateKey{Type: "m.room.canonical_alias"})
+		if err != nil || stands == nil {
+			return err
+		}
+		content, changed := withoutAlias(stands.Content(), string(alias))
+		if !changed {
+			return nil
+		}
+		empty := ""
+		_, err = b.append(h, &Draft{Room: row.id, Sender: user, Type: "m.room.canonical_alias", StateKey: &empty, Content: content})
+		return err
+	})
+	var refused *matrix.Error
+	if errors.As(err, &refused) {
+		return nil // the alias is gone all the same; who may name the room will see to it
+	}
+	return err
+}
+
+// withoutAlias takes an alias out of the content of a canonical alias event.
+func withoutAlias(content []byte, alias string) (json.RawMessage, bool) {
+	var members map[string]any
+	if json.Unmarshal(content, &members) != nil {
+		return nil, false
+	}
+	changed := false
+	if members["alias"] == alias {
+		delete(members, "alias")
+		changed = true
+	}
+	if alts, ok := members["alt_aliases"].([]any); ok {
+		kept := slices.DeleteFunc(slices.Clone(alts), func(a any) bool { return a == alias })
+		changed = changed || len(kept) < len(alts)
+		members["alt_aliases"] = kept
+	}
+	out, err := json.Marshal(members)
+	return out, changed && err == nil
 }
 
 // Aliases are the names that a room has on this server, for those who may read it.

@@ -15,10 +15,25 @@ type Place int64
 // String is the token that clients keep.
 func (p Place) String() string { return "t" + strconv.FormatInt(int64(p), 10) }
 
+// AsOf is the token of a place that was given out when the stream was at a position: who asks for the
+// members at it means those of then.
+func (p Place) AsOf(pos int64) string { return p.String() + "_" + strconv.FormatInt(pos, 10) }
+
+// asOf reads the position out of a token that has one.
+func asOf(token string) (pos int64, ok bool) {
+	_, after, found := strings.Cut(token, "_")
+	if !found || !strings.HasPrefix(token, "t") {
+		return 0, false
+	}
+	pos, err := strconv.ParseInt(after, 10, 64)
+	return pos, err == nil
+}
+
 // ParsePlace reads a token of a place in a room's timeline, or one of the stream, which is the place
 // that the room had reached then. next reads the position out of a stream token.
 func (r *Rooms) ParsePlace(tx *store.Tx, room RoomNID, token string, next func(string) (int64, error)) (Place, error) {
 	if seq, ok := strings.CutPrefix(token, "t"); ok {
+		seq, _, _ = strings.Cut(seq, "_")
 		n, err := strconv.ParseInt(seq, 10, 64)
 		if err != nil {
 			return 0, matrix.InvalidParam("that is not a pagination token of this server")

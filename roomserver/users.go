@@ -89,6 +89,13 @@ func (r *Rooms) snapAt(tx *store.Tx, a Access, token string, position func(strin
 	if err != nil {
 		return 0, err
 	}
+	if pos, ok := asOf(token); ok {
+		it, _, err := r.At(tx, a.Room, pos)
+		if err != nil {
+			return 0, err
+		}
+		place = Place(it.Seq)
+	}
 	items, err := itemsBefore(tx, a.Room, min(int64(place), a.Seq)+1, 1)
 	if err != nil || len(items) == 0 {
 		return 0, err

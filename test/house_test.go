@@ -29,7 +29,8 @@ var floors = [][]string{
 	{"account", "media", "roomserver/state", "federation/peer"},
 	{"store"},
 	{"bus", "httpapi"},
-	{"config", "roomserver/rules", "lru"},
+	{"config", "lru"},
+	{"roomserver/rules"},
 	{"matrix/canonicaljson", "matrix/glob"},
 	{"matrix"},
 }
