@@ -21,7 +21,7 @@ func lockFile(path string) (*os.File, error) {
 		f.Close()
 		return nil, &InUse{Path: strings.TrimSuffix(path, ".lock"), PID: strings.TrimSpace(string(said))}
 	}
-	if err := f.Truncate(0); err == nil {
+	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	if err != nil {
