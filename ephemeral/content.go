@@ -17,9 +17,10 @@ type receiptOf struct {
 type receiptContent map[matrix.EventID]map[string]map[matrix.UserID]receiptOf
 
 // Contents writes receipts of one room as contents of m.receipt events. Mostly that is one; where a user
-// has read several threads up to the same event, the form has room for one of them an event.
+// has receipts of several threads at the same event, the form has room for one of them an event. A receipt
+// of the whole room says all that those of threads at the same event do.
 //
-// Spec: CS m.receipt.
+// Spec: CS m.receipt; MSC4102.
 func Contents(receipts []Receipt) ([]json.RawMessage, error) {
 	var contents []receiptContent
 	for _, r := range receipts {
@@ -42,7 +43,7 @@ func Contents(receipts []Receipt) ([]json.RawMessage, error) {
 	return out, nil
 }
 
-// add puts a receipt in, if its place is free.
+// add puts a receipt in. It gives false where its place is taken by one that is as good.
 func (c receiptContent) add(r Receipt) bool {
 	kind := Read
 	if r.Private {
@@ -56,8 +57,8 @@ func (c receiptContent) add(r Receipt) bool {
 		users = make(map[matrix.UserID]receiptOf, 1)
 		c[r.Event][kind] = users
 	}
-	if _, taken := users[r.User]; taken {
-		return false
+	if old, taken := users[r.User]; taken && r.Thread != "" {
+		return old.Thread == ""
 	}
 	users[r.User] = receiptOf{r.TS, r.Thread}
 	return true

@@ -96,14 +96,11 @@ func (e *Ephemeral) mark(tx *store.Tx, room roomserver.RoomNID, r Reading) error
 	}
 	receipt := Receipt{Room: room, User: r.User, Private: r.Type == ReadPrivate, Event: r.Event, Seq: it.Seq, TS: e.now().UnixMilli()}
 	if r.Thread != nil {
-		if receipt.Thread = *r.Thread; receipt.Thread != string(r.Event) {
-			thread, err := e.threadOf(tx, it.NID)
-			if err != nil {
-				return err
-			}
-			if thread != receipt.Thread {
-				return matrix.InvalidParam("the event %s is not in the thread %s", r.Event, receipt.Thread)
-			}
+		receipt.Thread = *r.Thread
+		if related, err := e.inThread(tx, it.NID, receipt.Thread); err != nil {
+			return err
+		} else if !related {
+			return matrix.InvalidParam("the event %s is not in the thread %s", r.Event, receipt.Thread)
 		}
 	}
 	return e.Put(tx, receipt)
@@ -155,16 +152,16 @@ func (e *Ephemeral) markFullyRead(tx *store.Tx, room roomserver.RoomNID, r Readi
 	return err
 }
 
-func (e *Ephemeral) threadOf(tx *store.Tx, nid int64) (string, error) {
+func (e *Ephemeral) inThread(tx *store.Tx, nid int64, thread string) (bool, error) {
 	events, err := e.rooms.Events(tx, []int64{nid})
 	if err != nil {
-		return "", fmt.Errorf("read an event: %w", err)
+		return false, fmt.Errorf("read an event: %w", err)
 	}
 	ev, ok := events[nid]
 	if !ok {
-		return "", errNoEvent
+		return false, errNoEvent
 	}
-	return e.rooms.ThreadOf(tx, ev)
+	return e.rooms.InThread(tx, ev, thread)
 }
 
 // errNoEvent says that an event of the timeline is not in the database.

@@ -3,6 +3,7 @@ package roomserver
 import (
 	"fmt"
 
+	"astrocyte/matrix"
 	"astrocyte/store"
 )
 
@@ -19,22 +20,40 @@ const threadHops = 3
 //
 // Spec: CS "Threading".
 func (r *Rooms) ThreadOf(tx *store.Tx, e *Event) (string, error) {
+	thread, _, err := r.ancestry(tx, e)
+	return thread, err
+}
+
+// InThread says whether a receipt at an event may be one of a thread: the event is in the thread, or it is
+// related to its root over a few others.
+//
+// Spec: POST /_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}
+func (r *Rooms) InThread(tx *store.Tx, e *Event, thread string) (bool, error) {
+	if thread == string(e.ID()) {
+		return true, nil
+	}
+	own, top, err := r.ancestry(tx, e)
+	return thread == own || own == MainThread && thread == string(top), err
+}
+
+// ancestry follows the relations of an event: to the thread that it is in, and to the last event before.
+func (r *Rooms) ancestry(tx *store.Tx, e *Event) (thread string, top matrix.EventID, err error) {
 	for range threadHops {
 		kind, about := e.Relation()
 		switch kind {
 		case "":
-			return MainThread, nil
+			return MainThread, top, nil
 		case "m.thread":
-			return string(about), nil
+			return string(about), top, nil
 		}
 		next, err := r.eventByID(tx, e.Room, about)
 		if err != nil {
-			return "", fmt.Errorf("find the event %s: %w", about, err)
+			return "", "", fmt.Errorf("find the event %s: %w", about, err)
 		}
 		if next == nil {
 			break
 		}
-		e = next
+		e, top = next, about
 	}
-	return MainThread, nil
+	return MainThread, top, nil
 }
