@@ -20,7 +20,7 @@ import (
 
 const (
 	alice    matrix.UserID = "@alice:example.org"
-	password               = "correct horse"
+	password string        = "correct horse"
 )
 
 // fixture are accounts whose Run the test starts and stops.

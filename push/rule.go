@@ -31,9 +31,6 @@ func ParseKind(s string) (Kind, error) {
 	return "", matrix.InvalidParam("%q is no kind of push rules", s)
 }
 
-// index is the kind's place in the order.
-func (k Kind) index() int { return slices.Index(kinds[:], k) }
-
 // conditional says that rules of the kind have conditions; the others say in one word what they match.
 func (k Kind) conditional() bool { return k == Override || k == Underride }
 

@@ -27,7 +27,6 @@ type client struct {
 type clientRoom struct {
 	chain []*roomserver.ClientEvent // the timeline since the last gap
 	state map[string]matrix.EventID
-	full  bool // the whole state was told
 }
 
 func newClient(w *world, name, filter string, after stateForm) *client {

@@ -26,7 +26,6 @@ func (s *socket) push() error {
 	defer waiter.stop()
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
-	looked := time.Now()
 	for {
 		behind, err := s.awaitWindow(beat)
 		if err != nil {
@@ -38,8 +37,7 @@ func (s *socket) push() error {
 		if err := s.pushOnce(behind); err != nil {
 			return err
 		}
-		looked = time.Now()
-		if err := s.sleep(waiter, beat, looked); err != nil {
+		if err := s.sleep(waiter, beat, time.Now()); err != nil {
 			return err
 		}
 	}
