@@ -144,8 +144,10 @@ const watch = `
 "$1/postgres" -D "$2" -k "$2" -c listen_addresses= -c max_connections=400 -c fsync=off -c full_page_writes=off \
 	-c deadlock_timeout=200ms -c autovacuum=off -c shared_buffers=64MB &
 read _
-kill -QUIT $(head -n 1 "$2/postmaster.pid")
+pid=$(head -n 1 "$2/postmaster.pid")
+kill -QUIT "$pid"
 wait
+while kill -0 "$pid"; do sleep 0.1; done
 rm -rf "$2"
 `
 
