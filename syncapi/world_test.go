@@ -24,12 +24,13 @@ const server = "example.org"
 
 // world is a room server and /sync over a real database.
 type world struct {
-	t     testing.TB
-	db    *store.DB
-	bus   bus.Bus
-	rooms *roomserver.Rooms
-	api   *API
-	other *API // of another node over the same database, which hears no hints
+	t        testing.TB
+	db       *store.DB
+	bus      bus.Bus
+	rooms    *roomserver.Rooms
+	accounts *account.Accounts
+	api      *API
+	other    *API // of another node over the same database, which hears no hints
 }
 
 func newWorld(t testing.TB, dsn string) *world {
@@ -44,11 +45,11 @@ func newWorld(t testing.TB, dsn string) *world {
 	w.rooms = roomserver.New(roomserver.Options{
 		DB: w.db, Server: server, KeyID: "ed25519:1", Key: key, Memory: 64 << 20, Now: time.Now, Log: log,
 	})
-	accounts := account.New(account.Options{DB: w.db, Bus: w.bus, Server: server})
+	w.accounts = account.New(account.Options{DB: w.db, Bus: w.bus, Server: server})
 	node := func(b bus.Bus) *API {
 		passing := ephemeral.New(ephemeral.Options{DB: w.db, Bus: b, Rooms: w.rooms, Log: log})
 		w.runs(passing.Run)
-		return New(Options{DB: w.db, Bus: b, Rooms: w.rooms, Accounts: accounts, Ephemeral: passing, Log: log})
+		return New(Options{DB: w.db, Bus: b, Rooms: w.rooms, Accounts: w.accounts, Ephemeral: passing, Log: log})
 	}
 	w.runs(w.rooms.Run)
 	w.api, w.other = node(w.bus), node(bus.NewLocal())
@@ -125,6 +126,10 @@ func (w *world) sets(room matrix.RoomID, sender, tp, key, content string) bool {
 		Room: room, Sender: user(sender), Type: tp, StateKey: &key, Content: json.RawMessage(content),
 	})
 	return w.does(err)
+}
+
+func (w *world) marks(room matrix.RoomID, reader string, event matrix.EventID) error {
+	return w.api.ephemeral.Mark(context.Background(), ephemeral.Reading{User: user(reader), Room: room, Type: ephemeral.Read, Event: event})
 }
 
 func (w *world) view(fn func(tx *store.Tx) error) {

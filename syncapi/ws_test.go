@@ -1,0 +1,398 @@
+package syncapi_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"astrocyte/testkit"
+	"astrocyte/testkit/story"
+)
+
+// patience is how long a frame is waited for before the test fails. It is no measure of the server.
+const patience = 20 * time.Second
+
+// line is the client's end of a WebSocket.
+type line struct {
+	t     *testing.T
+	conn  *websocket.Conn
+	token string // of the newest delta
+	seen  []string
+	acks  bool
+	asked int
+}
+
+func dial(t *testing.T, hs *story.Server) *line {
+	t.Helper()
+	url := "ws" + strings.TrimPrefix(hs.URL, "http") + "/_matrix/client/unstable/im.astrocyte.sync/ws"
+	conn, _, err := websocket.DefaultDialer.Dial(url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return &line{t: t, conn: conn, acks: true}
+}
+
+// opens opens a socket of a user, from a token on, and takes the first delta where there is none.
+func opens(t *testing.T, hs *story.Server, u *story.User, since string, more ...string) *line {
+	t.Helper()
+	l := dial(t, hs)
+	auth := map[string]any{"type": "auth", "access_token": u.Token}
+	if since != "" {
+		auth["since"] = since
+		l.token = since
+	}
+	for pair := range slices.Chunk(more, 2) {
+		auth[pair[0]] = json.RawMessage(pair[1])
+	}
+	l.sends(auth)
+	if f := l.next(); f.At("type").Text() != "ready" || f.At("user_id").Text() != u.ID || f.At("device_id").Text() != u.Device {
+		t.Fatalf("a good token is answered by %s", f)
+	}
+	if since == "" {
+		l.delta()
+	}
+	return l
+}
+
+func (l *line) sends(frame any) {
+	l.t.Helper()
+	if err := l.conn.WriteJSON(frame); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// next reads a frame. Heartbeats are answered on the way.
+func (l *line) next() story.JSON {
+	l.t.Helper()
+	for {
+		_ = l.conn.SetReadDeadline(time.Now().Add(patience))
+		_, text, err := l.conn.ReadMessage()
+		if err != nil {
+			l.t.Fatalf("wait for a frame: %v", err)
+		}
+		f, err := story.ParseJSON(text)
+		if err != nil {
+			l.t.Fatalf("a frame is not JSON: %q", text)
+		}
+		if f.At("type").Text() != "ping" {
+			return f
+		}
+		l.sends(map[string]any{"type": "pong"})
+	}
+}
+
+// take follows a delta, and checks that it follows the one before.
+func (l *line) take(f story.JSON) {
+	l.t.Helper()
+	if got := f.At("since").Text(); got != l.token {
+		l.t.Fatalf("a delta follows %q, the client has %q", got, l.token)
+	}
+	l.token = f.At("token").Text()
+	if l.token == "" || f.At("delta", "next_batch").Text() != l.token {
+		l.t.Fatalf("a delta has the token %q: %s", l.token, f)
+	}
+	for _, room := range f.At("delta", "rooms", "join").Keys() {
+		for _, e := range f.At("delta", "rooms", "join", room, "timeline", "events").List() {
+			id := e.At("event_id").Text()
+			if slices.Contains(l.seen, id) {
+				l.t.Fatalf("%s was pushed twice", id)
+			}
+			l.seen = append(l.seen, id)
+		}
+	}
+	if l.acks {
+		l.sends(map[string]any{"type": "ack", "token": l.token})
+	}
+}
+
+// delta waits for the next delta.
+func (l *line) delta() story.JSON {
+	l.t.Helper()
+	f := l.next()
+	if f.At("type").Text() != "sync" {
+		l.t.Fatalf("want a delta, got %s", f)
+	}
+	l.take(f)
+	return f
+}
+
+// sees waits for an event.
+func (l *line) sees(event string) {
+	l.t.Helper()
+	for !slices.Contains(l.seen, event) {
+		l.delta()
+	}
+}
+
+// asks sends a request and waits for its answer. Deltas are taken on the way.
+func (l *line) asks(request map[string]any) story.JSON {
+	l.t.Helper()
+	l.asked++
+	id := fmt.Sprint("r", l.asked)
+	request["id"] = id
+	l.sends(request)
+	for {
+		f := l.next()
+		if f.At("type").Text() == "sync" {
+			l.take(f)
+			continue
+		}
+		if f.At("type").Text() != "answer" || f.At("id").Text() != id {
+			l.t.Fatalf("want an answer to %s, got %s", id, f)
+		}
+		return f
+	}
+}
+
+// closes waits for the end, and checks its code. Frames are read on the way, and the last one is given.
+func (l *line) closes(code int) story.JSON {
+	l.t.Helper()
+	var last story.JSON
+	for {
+		_ = l.conn.SetReadDeadline(time.Now().Add(patience))
+		_, text, err := l.conn.ReadMessage()
+		var closed *websocket.CloseError
+		switch {
+		case errors.As(err, &closed):
+			if closed.Code != code {
+				l.t.Fatalf("the socket was closed with %d %s, want %d", closed.Code, closed.Text, code)
+			}
+			return last
+		case err != nil:
+			l.t.Fatalf("wait for the end: %v", err)
+		}
+		last, _ = story.ParseJSON(text)
+	}
+}
+
+func text(body string) map[string]any { return map[string]any{"msgtype": "m.text", "body": body} }
+
+func TestMessagesGoBothWays(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		hs := story.Start(t, dsn)
+		alice, bob := hs.User("alice"), hs.User("bob")
+		room := alice.CreatesRoom()
+		bob.Joins(room)
+		a, b := opens(t, hs, alice, ""), opens(t, hs, bob, "")
+		send := map[string]any{"type": "send", "room_id": room, "event_type": "m.room.message", "txn_id": "t1", "content": text("over the wire")}
+		event := a.asks(send).At("result", "event_id").Text()
+		if event == "" {
+			t.Fatal("a message was not sent")
+		}
+		b.sees(event)
+		a.sees(event)
+		if again := a.asks(send).At("result", "event_id").Text(); again != event {
+			t.Errorf("a repeated transaction ID made a new event: %s, then %s", event, again)
+		}
+		if over := alice.Sends(room, "t1", "over the wire"); over != event {
+			t.Errorf("a transaction ID repeated over HTTP made a new event: %s, then %s", event, over)
+		}
+		topic := a.asks(map[string]any{"type": "send", "room_id": room, "event_type": "m.room.topic", "state_key": "", "content": map[string]any{"topic": "wires"}})
+		b.sees(topic.At("result", "event_id").Text())
+		refused := b.asks(map[string]any{"type": "send", "room_id": room, "event_type": "m.room.topic", "state_key": "", "content": map[string]any{"topic": "mine"}})
+		if refused.At("error", "errcode").Text() != "M_FORBIDDEN" {
+			t.Errorf("what the rules forbid is answered by %s", refused)
+		}
+		gone := a.asks(map[string]any{"type": "send", "room_id": room, "event_type": "m.room.redaction", "txn_id": "t2", "content": map[string]any{"redacts": event}})
+		b.sees(gone.At("result", "event_id").Text())
+	})
+}
+
+func TestTypingAndReceiptsGoBothWays(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		hs := story.Start(t, dsn)
+		alice, bob := hs.User("alice"), hs.User("bob")
+		room := alice.CreatesRoom()
+		bob.Joins(room)
+		event := alice.Says(room, "read me")
+		a, b := opens(t, hs, alice, ""), opens(t, hs, bob, "")
+		if f := b.asks(map[string]any{"type": "typing", "room_id": room, "typing": true, "timeout": 30000}); !f.Has("result") {
+			t.Errorf("typing is answered by %s", f)
+		}
+		ephemeral := func(f story.JSON) story.JSON {
+			return f.At("delta", "rooms", "join", room, "ephemeral", "events", 0)
+		}
+		if e := ephemeral(a.delta()); e.At("type").Text() != "m.typing" || e.At("content", "user_ids", 0).Text() != bob.ID {
+			t.Errorf("typing is pushed as %s", e)
+		}
+		if f := b.asks(map[string]any{"type": "receipt", "room_id": room, "event_id": event, "receipt_type": "m.read"}); !f.Has("result") {
+			t.Errorf("a receipt is answered by %s", f)
+		}
+		if e := ephemeral(a.delta()); e.At("type").Text() != "m.receipt" || !e.At("content", event, "m.read", bob.ID).There() {
+			t.Errorf("a receipt is pushed as %s", e)
+		}
+	})
+}
+
+func TestSocketsGoOnWhereTheyEnded(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		hs := story.Start(t, dsn)
+		alice, bob := hs.User("alice"), hs.User("bob")
+		room := alice.CreatesRoom()
+		bob.Joins(room)
+		b := opens(t, hs, bob, "")
+		b.sees(alice.Says(room, "before the cut"))
+		_ = b.conn.Close()
+		missed := []string{alice.Says(room, "one"), alice.Says(room, "two"), alice.Says(room, "three")}
+		again := opens(t, hs, bob, b.token)
+		again.sees(missed[2])
+		if !slices.Equal(again.seen, missed) {
+			t.Errorf("after the cut %v was pushed, want %v", again.seen, missed)
+		}
+		// The tokens are those of /sync.
+		bob.SyncsFrom(again.token)
+	})
+}
+
+func TestGapsCanBeFilledByRange(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		hs := story.Start(t, dsn)
+		alice, bob := hs.User("alice"), hs.User("bob")
+		room := alice.CreatesRoom()
+		bob.Joins(room)
+		b := opens(t, hs, bob, "", "filter", `{"room":{"timeline":{"limit":2}}}`)
+		b.sees(alice.Says(room, "the last before"))
+		_ = b.conn.Close()
+		var missed []string
+		for i := range 9 {
+			missed = append(missed, alice.Says(room, fmt.Sprint(i)))
+		}
+		b = opens(t, hs, bob, b.token, "filter", `{"room":{"timeline":{"limit":2}}}`)
+		timeline := b.delta().At("delta", "rooms", "join", room, "timeline")
+		first := timeline.At("events", 0, "unsigned", "im.astrocyte.seq").Int()
+		if !timeline.At("limited").Bool() || first == 0 {
+			t.Fatalf("the timeline is %s", timeline)
+		}
+		f := b.asks(map[string]any{"type": "range", "room_id": room, "from": first - 7, "to": first - 1})
+		if got := f.At("result", "events").Texts("event_id"); !slices.Equal(got, missed[:7]) || f.At("result", "to").Int() != first-1 {
+			t.Errorf("the range is %s, want the events %v", f, missed[:7])
+		}
+		eve := opens(t, hs, hs.User("eve"), "")
+		if f := eve.asks(map[string]any{"type": "range", "room_id": room, "from": 1, "to": 9}); f.At("error", "errcode").Text() != "M_FORBIDDEN" {
+			t.Errorf("who is not in the room is told %s", f)
+		}
+	})
+}
+
+func TestClientsThatDoNotAcknowledgeCatchUp(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		hs := story.Start(t, dsn)
+		alice, bob := hs.User("alice"), hs.User("bob")
+		room := alice.CreatesRoom()
+		bob.Joins(room)
+		b := opens(t, hs, bob, "")
+		b.acks = false
+		sent := []string{}
+		for i := range 15 { // with the pushed ones the window is full, or nearly
+			sent = append(sent, alice.Says(room, fmt.Sprint(i)))
+			b.sees(sent[i])
+		}
+		for i := range 8 {
+			sent = append(sent, alice.Says(room, fmt.Sprint("late ", i)))
+		}
+		b.asks(map[string]any{"type": "range", "room_id": room, "from": 1, "to": 1}) // a barrier: what could be pushed was
+		b.acks = true
+		b.sends(map[string]any{"type": "ack", "token": b.token})
+		caughtUp := false
+		for !slices.Contains(b.seen, sent[len(sent)-1]) {
+			caughtUp = b.delta().At("catch_up").Bool() || caughtUp
+		}
+		if !caughtUp {
+			t.Error("the window was full, but no delta says that it catches up")
+		}
+		if got := b.seen[len(b.seen)-len(sent):]; !slices.Equal(got, sent) {
+			t.Errorf("what was pushed is %v, want %v", got, sent)
+		}
+	})
+}
+
+func TestSocketsAreForTheirUsers(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		hs := story.Start(t, dsn)
+		alice := hs.User("alice")
+		stranger := dial(t, hs)
+		stranger.sends(map[string]any{"type": "auth", "access_token": "nonsense"})
+		if f := stranger.closes(4401); f.At("type").Text() != "error" || f.At("error", "errcode").Text() != "M_UNKNOWN_TOKEN" {
+			t.Errorf("a bad token is answered by %s", f)
+		}
+		rude := dial(t, hs)
+		rude.sends(map[string]any{"type": "send", "id": "1"})
+		rude.closes(4400)
+		garbled := dial(t, hs)
+		if err := garbled.conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"auth","type":"auth"}`)); err != nil {
+			t.Fatal(err)
+		}
+		garbled.closes(4400)
+		lost := dial(t, hs)
+		lost.sends(map[string]any{"type": "auth", "access_token": alice.Token, "since": "t12"})
+		if f := lost.closes(4401); f.At("error", "errcode").Text() != "M_INVALID_PARAM" {
+			t.Errorf("a bad since is answered by %s", f)
+		}
+		a := opens(t, hs, alice, "")
+		if f := a.asks(map[string]any{"type": "dance", "room_id": "!r:localhost"}); f.At("error", "errcode").Text() != "M_UNRECOGNIZED" {
+			t.Errorf("an unknown request is answered by %s", f)
+		}
+		a.sends(map[string]any{"type": "ping", "id": "p"})
+		if f := a.next(); f.At("type").Text() != "pong" || f.At("id").Text() != "p" {
+			t.Errorf("a ping is answered by %s", f)
+		}
+		if r, err := http.Get(hs.URL + "/_matrix/client/unstable/im.astrocyte.sync/ws"); err != nil || r.StatusCode != http.StatusUpgradeRequired {
+			t.Errorf("a plain request is answered by %v %v", r, err)
+		}
+	})
+}
+
+func TestLoggingOutEndsTheSocket(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		hs := story.Start(t, dsn)
+		alice, bob := hs.User("alice"), hs.User("bob")
+		room := alice.CreatesRoom()
+		bob.Joins(room)
+		b := opens(t, hs, bob, "")
+		bob.Must("POST", "/logout", `{}`)
+		alice.Says(room, "bob is not there any more")
+		b.closes(4401)
+	})
+}
+
+func TestNewerSocketsReplaceOlderOnes(t *testing.T) {
+	t.Parallel()
+	hs := story.Start(t, testkit.SQLite(t))
+	alice := hs.User("alice")
+	first := opens(t, hs, alice, "")
+	for range 4 {
+		opens(t, hs, alice, "")
+	}
+	first.closes(4409)
+}
+
+func TestStoppingSendsClientsAway(t *testing.T) {
+	t.Parallel()
+	hs := story.Start(t, testkit.SQLite(t))
+	alice := hs.User("alice")
+	var all []*line
+	for range 3 {
+		all = append(all, opens(t, hs, alice, ""))
+	}
+	hs.Stop()
+	for _, l := range all {
+		if f := l.closes(1012); f.At("type").Text() != "reconnect" || !f.Has("after_ms") {
+			t.Errorf("before the stop the client is told %s", f)
+		}
+	}
+}
