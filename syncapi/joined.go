@@ -24,6 +24,8 @@ func (r *reading) readJoined(v *visit) error {
 		}
 	}
 	if !known && !r.initial {
+		// The client may have a part of the timeline from when its user was here before.
+		j.timeline.limited = true
 		if j.ephemeral, err = r.allEphemeral(v.joinedRoom); err != nil {
 			return err
 		}

@@ -180,7 +180,7 @@ func (w *writer) stateAndTimeline(state []*roomserver.ClientEvent, t *timeline) 
 		w.events(t.events)
 		w.key("limited")
 		w.b = strconv.AppendBool(w.b, t.limited)
-		w.text("prev_batch", t.prev.String())
+		w.text("prev_batch", t.prev.AsOf(t.upto))
 	})
 }
 

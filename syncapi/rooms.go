@@ -172,7 +172,7 @@ func (r *reading) movedRooms(rooms []joinedRoom) (map[roomserver.RoomNID]bool, e
 
 // readOther reads a membership that is not a joined one.
 func (r *reading) readOther(u roomserver.UserRoom) error {
-	if u.Forgotten || !r.filter.Room.MatchesRoom(string(u.ID)) {
+	if u.Forgotten && (r.initial || u.Pos <= r.since.Pos) || !r.filter.Room.MatchesRoom(string(u.ID)) {
 		return nil
 	}
 	told := &strippedNews{room: u.ID, state: u.Stripped}

@@ -35,6 +35,7 @@ type timeline struct {
 	events  []*roomserver.ClientEvent
 	limited bool
 	prev    roomserver.Place // from where to page back
+	upto    int64            // the position of the answer
 	old     int64            // the room's state as the client knows it; 0: none
 	start   int64            // the state before the first event
 	end     int64            // the state behind the last
@@ -117,7 +118,7 @@ func (r *reading) show(sc *scan, items []roomserver.Item) error {
 
 // cut makes the timeline of what was read, and finds the states at both its ends.
 func (r *reading) cut(sc *scan) (*timeline, error) {
-	t := &timeline{end: sc.now, moved: len(sc.items) > 0, touched: make(map[int64]bool)}
+	t := &timeline{end: sc.now, upto: r.upto, moved: len(sc.items) > 0, touched: make(map[int64]bool)}
 	if err := r.begin(sc, t); err != nil {
 		return nil, err
 	}
