@@ -15,13 +15,12 @@ import (
 
 // poller is a client that polls one after the other, and keeps the messages it was told.
 type poller struct {
-	api    *API
-	name   string
-	since  string
-	limit  int
-	seen   []matrix.EventID
-	rooms  map[matrix.EventID]matrix.RoomID
-	answer time.Duration // the longest wait that ended with news
+	api   *API
+	name  string
+	since string
+	limit int
+	seen  []matrix.EventID
+	rooms map[matrix.EventID]matrix.RoomID
 }
 
 func (p *poller) polls(ctx context.Context, timeout time.Duration) (*news, error) {
