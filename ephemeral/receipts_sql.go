@@ -83,11 +83,25 @@ func (e *Ephemeral) allReceipts(tx *store.Tx, rooms []roomserver.RoomNID, upto i
 		ORDER BY room_nid, pos`, store.List(rooms), upto, string(user), int64(maxFirstReceipts))
 }
 
-// Own reads how far a user has read a room.
-func (e *Ephemeral) Own(tx *store.Tx, user matrix.UserID, room roomserver.RoomNID) ([]Receipt, error) {
-	return store.Select(tx, scanReceipt, `
-		SELECT `+receiptColumns+` FROM receipts
-		WHERE shard = $1 AND room_nid = $2 AND user_id = $3`, room.Shard(), int64(room), string(user))
+// ReadUpTo reads up to which place a user has read rooms, by thread; the thread "" is the room as a whole.
+func (e *Ephemeral) ReadUpTo(tx *store.Tx, user matrix.UserID, rooms []roomserver.RoomNID) (map[roomserver.RoomNID]map[string]int64, error) {
+	out := make(map[roomserver.RoomNID]map[string]int64, len(rooms))
+	err := store.Each(tx, func(row store.Row) error {
+		var room, seq int64
+		var thread string
+		if err := row.Scan(&room, &thread, &seq); err != nil {
+			return err
+		}
+		places := out[roomserver.RoomNID(room)]
+		if places == nil {
+			places = make(map[string]int64)
+			out[roomserver.RoomNID(room)] = places
+		}
+		places[thread] = max(places[thread], seq)
+		return nil
+	}, `SELECT room_nid, thread, seq FROM receipts WHERE (shard, room_nid) IN {NIDS $1} AND user_id = $2`,
+		store.List(rooms), string(user))
+	return out, err
 }
 
 // forget removes the receipts of a user, whose account ends.

@@ -60,7 +60,7 @@ type typingNote struct {
 }
 
 func newTyping(sub *bus.Subscription, now func() time.Time, epoch int64) *typing {
-	return &typing{sub: sub, now: now, epoch: epoch, rooms: make(map[matrix.RoomID]*typingRoom)}
+	return &typing{serial: 1, sub: sub, now: now, epoch: epoch, rooms: make(map[matrix.RoomID]*typingRoom)}
 }
 
 // SetTyping says that a user types in a room for some time, or has stopped.

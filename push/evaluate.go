@@ -1,6 +1,8 @@
 package push
 
 import (
+	"slices"
+
 	"astrocyte/matrix"
 )
 
@@ -107,4 +109,33 @@ next:
 		return c
 	}
 	return nil
+}
+
+// plain is the compiled rules of a user who changed none.
+var plain = tablePlain()
+
+func tablePlain() *Evaluator { return Compile("", new(Changes).Rules("")) }
+
+func plainFor(user matrix.UserID) *Evaluator {
+	v := *plain
+	v.user = user
+	return &v
+}
+
+// namesUser says whether any rule asks for the name of the user in the room.
+func (v *Evaluator) namesUser() bool {
+	for _, list := range [][]*compiled{v.override, v.underride} {
+		for _, c := range list {
+			if slices.ContainsFunc(c.conditions, func(c condition) bool { return c.op == displayName }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// cost is about what an evaluator weighs in memory, in bytes.
+func (v *Evaluator) cost() int64 {
+	rules := len(v.override) + len(v.content) + len(v.rooms) + len(v.senders) + len(v.underride)
+	return int64(200 + 500*rules)
 }

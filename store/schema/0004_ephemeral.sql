@@ -12,6 +12,6 @@ CREATE TABLE receipts (
 	ts       {INT8} NOT NULL, -- milliseconds
 	pos      {INT8} NOT NULL, -- where the receipt came into the stream
 	PRIMARY KEY (shard, room_nid, user_id, private, thread)
-);
+) {CLUSTERED};
 CREATE INDEX receipts_pos ON receipts (pos);
 CREATE INDEX receipts_room_pos ON receipts (shard, room_nid, pos);
