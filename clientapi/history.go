@@ -288,7 +288,7 @@ func (a *API) members(ctx context.Context, c *httpapi.Caller, q *membersRequest)
 
 type joinedMember struct {
 	DisplayName string `json:"display_name"`
-	AvatarURL   string `json:"avatar_url,omitempty"`
+	AvatarURL   string `json:"avatar_url"`
 }
 
 type joinedMembersResponse struct {

@@ -3,6 +3,7 @@ package clientapi
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"astrocyte/account"
 	"astrocyte/httpapi"
@@ -88,7 +89,7 @@ func (a *API) wanted(ctx context.Context, q *registerRequest) (u account.NewUser
 		d = &device
 	}
 	if q.Username != nil && *q.Username != "" {
-		if u.ID, err = a.accounts.Available(ctx, *q.Username); err != nil {
+		if u.ID, err = a.accounts.Available(ctx, strings.ToLower(*q.Username)); err != nil {
 			return u, nil, err
 		}
 	}
@@ -111,7 +112,7 @@ type availableResponse struct {
 //
 // Spec: GET /_matrix/client/v3/register/available
 func (a *API) usernameAvailable(ctx context.Context, _ *httpapi.Caller, q *availableRequest) (*availableResponse, error) {
-	if _, err := a.accounts.Available(ctx, q.Username); err != nil {
+	if _, err := a.accounts.Available(ctx, strings.ToLower(q.Username)); err != nil {
 		return nil, err
 	}
 	return &availableResponse{Available: true}, nil
