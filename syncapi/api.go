@@ -12,6 +12,7 @@ import (
 	"astrocyte/bus"
 	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
+	"astrocyte/lru"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
 	"astrocyte/store"
@@ -31,7 +32,7 @@ type Options struct {
 	Limiter *httpapi.Limiter
 
 	// Counts counts what a user has not read of a room, threads apart where wanted.
-	Counts func(tx *store.Tx, user matrix.UserID, room roomserver.Head, threads bool) (Unread, error)
+	Counts func(tx *store.Tx, user matrix.UserID, room roomserver.RoomNID, threads bool) (Unread, error)
 	// Devices reads what is new for a device's encryption between two positions; from 0 on it is all.
 	Devices func(tx *store.Tx, v roomserver.Viewer, since, upto int64) (DeviceNews, error)
 }
@@ -48,7 +49,8 @@ type API struct {
 	waker     *waker
 	sockets   *sockets
 	sent      *sent
-	counts    func(tx *store.Tx, user matrix.UserID, room roomserver.Head, threads bool) (Unread, error)
+	recents   *lru.Cache[recentKey, *recent]
+	counts    func(tx *store.Tx, user matrix.UserID, room roomserver.RoomNID, threads bool) (Unread, error)
 	devices   func(tx *store.Tx, v roomserver.Viewer, since, upto int64) (DeviceNews, error)
 }
 
@@ -62,7 +64,7 @@ func New(o Options) *API {
 	}
 	return &API{
 		db: o.DB, rooms: o.Rooms, accounts: o.Accounts, log: o.Log, now: o.Now,
-		waker: newWaker(o.DB, o.Bus, o.Log, o.Now), sent: newSent(),
+		waker: newWaker(o.DB, o.Bus, o.Log, o.Now), sent: newSent(), recents: newRecents(),
 		limiter: o.Limiter, ephemeral: o.Ephemeral, sockets: newSockets(),
 		counts: o.Counts, devices: o.Devices,
 	}

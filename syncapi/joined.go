@@ -15,11 +15,15 @@ func (r *reading) readJoined(v *visit) error {
 	}
 	j := &joinedNews{room: v.ID, entered: !known || r.fullState, ephemeral: v.ephemeral}
 	if v.moved || j.entered {
-		sp := span{room: v.Room, above: r.since.Pos, below: beyond, now: v.head.Snap, fresh: j.entered, since: r.since.Pos}
+		now, err := r.recent(v.Room, 0)
+		if err != nil {
+			return err
+		}
+		sp := span{room: v.Room, above: r.since.Pos, below: beyond, now: now.head.Snap, fresh: j.entered, since: r.since.Pos}
 		if !known {
 			sp.above = everything
 		}
-		if err := r.readTimelineAndState(j, sp, v.head); err != nil {
+		if err := r.readTimelineAndState(j, sp, now.head); err != nil {
 			return err
 		}
 	}
@@ -95,5 +99,5 @@ func (r *reading) unread(v *visit) (Unread, error) {
 	if r.a.counts == nil {
 		return Unread{}, nil
 	}
-	return r.a.counts(r.tx, r.viewer.User, v.head, r.filter.threads())
+	return r.a.counts(r.tx, r.viewer.User, v.Room, r.filter.threads())
 }

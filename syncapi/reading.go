@@ -85,30 +85,47 @@ func (r *reading) from() int64 {
 	return r.since.Pos
 }
 
-// findIgnored reads whose messages the user does not want to see.
+// findIgnored finds whose messages the user does not want to see. The list is kept in memory until
+// something of the user's changes.
 //
 // Spec: CS "Ignoring Users".
 func (r *reading) findIgnored() error {
-	raw, found, err := account.ReadAccountData(r.tx, r.viewer.User, "", "m.ignored_user_list")
-	if err != nil || !found {
-		return err
+	user := r.viewer.User
+	ignored, at := r.a.waker.ignoredOf(user)
+	if at == 0 || at > r.upto || r.a.waker.users.changed(user, at) {
+		raw, _, err := account.ReadAccountData(r.tx, user, "", "m.ignored_user_list")
+		if err != nil {
+			return fmt.Errorf("read whom %s ignores: %w", user, err)
+		}
+		ignored = ignoredIn(raw, user)
+		r.a.waker.setIgnored(user, ignored, r.upto)
 	}
+	if r.ignored = ignored; len(ignored) > 0 {
+		r.viewer.Ignores = &r.ignored
+	}
+	return nil
+}
+
+// ignoredIn reads a list of ignored users. What is not of its form ignores nobody: it is the user's own.
+func ignoredIn(raw json.RawMessage, user matrix.UserID) roomserver.Ignored {
 	var list struct {
 		Users map[matrix.UserID]json.RawMessage `json:"ignored_users"`
 	}
-	if json.Unmarshal(raw, &list) != nil {
-		return nil // the user's own, and not a list: nobody is ignored
+	if len(raw) == 0 || json.Unmarshal(raw, &list) != nil {
+		return nil
 	}
-	r.ignored = make(roomserver.Ignored, len(list.Users))
-	for user := range list.Users {
-		r.ignored[user] = user != r.viewer.User
+	ignored := make(roomserver.Ignored, len(list.Users))
+	for u := range list.Users {
+		ignored[u] = u != user
 	}
-	r.viewer.Ignores = &r.ignored
-	return nil
+	return ignored
 }
 
 // readAccountData reads the account data that is new, and keeps what belongs to rooms for them.
 func (r *reading) readAccountData() error {
+	if !r.initial && !r.a.waker.users.changed(r.viewer.User, r.since.Pos) {
+		return nil
+	}
 	data, err := account.AccountDataSince(r.tx, r.viewer.User, r.from(), r.upto)
 	if err != nil {
 		return fmt.Errorf("read account data: %w", err)

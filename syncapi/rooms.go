@@ -13,13 +13,18 @@ import (
 // The rooms are kept in memory, and brought up to date from the memberships that began since.
 func (r *reading) findRooms() error {
 	if err := r.a.waker.fill(r.tx, r.upto); err != nil {
-		return fmt.Errorf("find rooms that moved: %w", err)
+		return fmt.Errorf("find what changed: %w", err)
 	}
 	kept, at := r.a.waker.joinedOf(r.viewer.User)
 	if r.initial || r.fullState || at == 0 || at > r.upto {
 		return r.findAllRooms()
 	}
-	rows, err := newMemberships(r.tx, r.viewer.User, min(at, r.since.Pos))
+	from := min(at, r.since.Pos)
+	if !r.a.waker.users.changed(r.viewer.User, from) {
+		r.joined = kept
+		return nil
+	}
+	rows, err := newMemberships(r.tx, r.viewer.User, from)
 	if err != nil {
 		return fmt.Errorf("read new memberships: %w", err)
 	}
@@ -101,16 +106,7 @@ func (r *reading) readRooms() error {
 	if err != nil {
 		return err
 	}
-	nids := make([]roomserver.RoomNID, len(visits))
-	for i, v := range visits {
-		nids[i] = v.Room
-	}
-	heads, err := r.a.rooms.Heads(r.tx, nids)
-	if err != nil {
-		return fmt.Errorf("read the heads of rooms: %w", err)
-	}
 	for _, v := range visits {
-		v.head = heads[v.Room]
 		if err := r.readJoined(v); err != nil {
 			return fmt.Errorf("read room %s: %w", v.ID, err)
 		}
@@ -121,7 +117,6 @@ func (r *reading) readRooms() error {
 // visit is a joined room to look at.
 type visit struct {
 	joinedRoom
-	head      roomserver.Head
 	moved     bool // it has new timeline events
 	ephemeral []ephemeralEvent
 }
@@ -163,8 +158,19 @@ func (r *reading) movedRooms(rooms []joinedRoom) (map[roomserver.RoomNID]bool, e
 		}
 		return out, nil
 	}
-	moved, err := r.a.waker.heads.moved(r.tx, rooms, r.since.Pos)
-	for _, nid := range moved {
+	moved, known := since(r.a.waker.rooms, rooms, func(j joinedRoom) roomserver.RoomNID { return j.Room }, r.since.Pos)
+	for _, j := range moved {
+		out[j.Room] = true
+	}
+	if known {
+		return out, nil
+	}
+	nids := make([]int64, len(rooms))
+	for i, j := range rooms {
+		nids[i] = int64(j.Room)
+	}
+	read, err := readMovedRooms(r.tx, nids, r.since.Pos)
+	for _, nid := range read {
 		out[nid] = true
 	}
 	return out, err

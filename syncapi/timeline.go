@@ -62,7 +62,7 @@ func (r *reading) readTimeline(sp span) (*timeline, error) {
 		page = max(2*page, 50)
 	}
 	for below := sp.below; ; {
-		items, err := r.a.rooms.Before(r.tx, sp.room, below, page)
+		items, err := r.placesBefore(sp.room, below, page)
 		if err != nil {
 			return nil, fmt.Errorf("read the timeline of room %d: %w", sp.room, err)
 		}

@@ -172,7 +172,7 @@ func TestSleepersWake(t *testing.T) {
 func (w *world) awaitSleeper(u matrix.UserID) {
 	for {
 		w.api.waker.mu.Lock()
-		known := w.api.waker.users[u]
+		known := w.api.waker.watches[u]
 		waits := known != nil && len(known.waiters) > 0
 		w.api.waker.mu.Unlock()
 		if waits {
@@ -198,9 +198,9 @@ func TestTokensOfARestoredDatabaseBeginAnew(t *testing.T) {
 	})
 }
 
-func TestHeadsForgetTheOldest(t *testing.T) {
+func TestTailsForgetTheOldest(t *testing.T) {
 	t.Parallel()
-	h := newHeads()
+	h := newTail(readRoomMoves)
 	h.restart(10)
 	for i := range int64(1000) {
 		h.pos[roomserver.RoomNID(i)] = 11 + i

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// checkEvery is how often the timeline is looked at for rooms whose hint was lost.
+	// checkEvery is how often the database is looked at for what no hint came of.
 	checkEvery = 3 * time.Second
 	// watchIdle is how long the rooms of a user are kept whom nobody waits for.
 	watchIdle = 10 * time.Minute
@@ -30,12 +30,13 @@ type waker struct {
 	bus   bus.Bus
 	log   *slog.Logger
 	now   func() time.Time
-	heads *heads
+	rooms *tail[roomserver.RoomNID]
+	users *tail[matrix.UserID]
 
-	mu    sync.Mutex
-	users map[matrix.UserID]*watch
-	rooms map[roomserver.RoomNID]*audience
-	byID  map[matrix.RoomID]roomserver.RoomNID // of the rooms above: typing is told by room id
+	mu        sync.Mutex
+	watches   map[matrix.UserID]*watch
+	audiences map[roomserver.RoomNID]*audience
+	byID      map[matrix.RoomID]roomserver.RoomNID // of the rooms above: typing is told by room id
 }
 
 // watch is what is known of one user of this server who waits, or did lately.
@@ -45,6 +46,9 @@ type watch struct {
 	joined  []joinedRoom // sorted by nid; never changed, only replaced
 	at      int64        // the position at which joined was read; 0: not yet
 	idle    time.Time    // since when nobody waits
+
+	ignored   roomserver.Ignored // never changed, only replaced
+	ignoredAt int64              // the position at which ignored was read; 0: not yet
 }
 
 // audience is who watches a room.
@@ -62,10 +66,10 @@ type joinedRoom struct {
 
 func newWaker(db *store.DB, b bus.Bus, log *slog.Logger, now func() time.Time) *waker {
 	return &waker{
-		db: db, bus: b, log: log, now: now, heads: newHeads(),
-		users: make(map[matrix.UserID]*watch),
-		rooms: make(map[roomserver.RoomNID]*audience),
-		byID:  make(map[matrix.RoomID]roomserver.RoomNID),
+		db: db, bus: b, log: log, now: now, rooms: newTail(readRoomMoves), users: newTail(readUserMoves),
+		watches:   make(map[matrix.UserID]*watch),
+		audiences: make(map[roomserver.RoomNID]*audience),
+		byID:      make(map[matrix.RoomID]roomserver.RoomNID),
 	}
 }
 
@@ -80,10 +84,10 @@ type waiter struct {
 func (k *waker) listen(user matrix.UserID) *waiter {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	w := k.users[user]
+	w := k.watches[user]
 	if w == nil {
 		w = &watch{user: user}
-		k.users[user] = w
+		k.watches[user] = w
 	}
 	it := &waiter{waker: k, watch: w, woken: make(chan struct{}, 1)}
 	w.waiters = append(w.waiters, it)
@@ -122,7 +126,7 @@ func (w *watch) signal() {
 func (k *waker) joinedOf(user matrix.UserID) (rooms []joinedRoom, at int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if w := k.users[user]; w != nil {
+	if w := k.watches[user]; w != nil {
 		return w.joined, w.at
 	}
 	return nil, 0
@@ -133,7 +137,7 @@ func (k *waker) joinedOf(user matrix.UserID) (rooms []joinedRoom, at int64) {
 func (k *waker) setJoined(user matrix.UserID, rooms []joinedRoom, at int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	w := k.users[user]
+	w := k.watches[user]
 	if w == nil || at <= w.at {
 		return
 	}
@@ -141,7 +145,7 @@ func (k *waker) setJoined(user matrix.UserID, rooms []joinedRoom, at int64) {
 	for i, r := range rooms {
 		id, fresh := k.attach(w, r)
 		rooms[i].ID = id
-		missed = missed || fresh && k.heads.after(r.Room, at)
+		missed = missed || fresh && k.rooms.perhaps(r.Room, at)
 	}
 	for _, r := range w.joined {
 		_, still := slices.BinarySearchFunc(rooms, r.Room, byRoom)
@@ -159,8 +163,28 @@ func (k *waker) setJoined(user matrix.UserID, rooms []joinedRoom, at int64) {
 func (k *waker) stillJoined(user matrix.UserID, from, at int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if w := k.users[user]; w != nil && w.at >= from && w.at < at {
+	if w := k.watches[user]; w != nil && w.at >= from && w.at < at {
 		w.at = at
+	}
+}
+
+// ignoredOf gives whom a user ignores, as it was read last, and the position of that reading; 0 if it is
+// not known.
+func (k *waker) ignoredOf(user matrix.UserID) (ignored roomserver.Ignored, at int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if w := k.watches[user]; w != nil {
+		return w.ignored, w.ignoredAt
+	}
+	return nil, 0
+}
+
+// setIgnored tells whom a user ignored at a position.
+func (k *waker) setIgnored(user matrix.UserID, ignored roomserver.Ignored, at int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if w := k.watches[user]; w != nil && at > w.ignoredAt {
+		w.ignored, w.ignoredAt = ignored, at
 	}
 }
 
@@ -176,10 +200,10 @@ func byRoom(r joinedRoom, nid roomserver.RoomNID) int {
 
 // attach makes a user watch a room, and says whether that is new.
 func (k *waker) attach(w *watch, r joinedRoom) (matrix.RoomID, bool) {
-	a := k.rooms[r.Room]
+	a := k.audiences[r.Room]
 	if a == nil {
 		a = &audience{id: r.ID}
-		k.rooms[r.Room] = a
+		k.audiences[r.Room] = a
 		k.byID[r.ID] = r.Room
 	}
 	if _, already := slices.BinarySearchFunc(w.joined, r.Room, byRoom); already {
@@ -190,7 +214,7 @@ func (k *waker) attach(w *watch, r joinedRoom) (matrix.RoomID, bool) {
 }
 
 func (k *waker) detach(w *watch, r joinedRoom) {
-	a := k.rooms[r.Room]
+	a := k.audiences[r.Room]
 	if a == nil {
 		return
 	}
@@ -200,7 +224,7 @@ func (k *waker) detach(w *watch, r joinedRoom) {
 		a.watches = a.watches[:last]
 	}
 	if len(a.watches) == 0 {
-		delete(k.rooms, r.Room)
+		delete(k.audiences, r.Room)
 		delete(k.byID, a.id)
 	}
 }
@@ -220,7 +244,7 @@ func (k *waker) Run(ctx context.Context) error {
 			k.heed(c)
 		case <-check.C:
 			if err := k.check(ctx); err != nil && ctx.Err() == nil {
-				k.log.Error("look for rooms that moved", "err", err)
+				k.log.Error("look for what changed", "err", err)
 			}
 		case <-sweep.C:
 			k.sweep()
@@ -236,7 +260,7 @@ func (k *waker) heed(c bus.Change) {
 		if err != nil {
 			return
 		}
-		k.heads.note(roomserver.RoomNID(nid), c.Pos)
+		k.rooms.note(roomserver.RoomNID(nid), c.Pos)
 		k.wakeRooms(roomserver.RoomNID(nid))
 	case bus.Typing:
 		k.mu.Lock()
@@ -246,7 +270,8 @@ func (k *waker) heed(c bus.Change) {
 			k.wakeRooms(nid)
 		}
 	case bus.User:
-		k.wakeUser(matrix.UserID(c.Key))
+		k.users.note(matrix.UserID(c.Key), c.Pos)
+		k.wakeUsers(matrix.UserID(c.Key))
 	case bus.Lost:
 		k.wakeAll()
 	}
@@ -257,7 +282,7 @@ func (k *waker) wakeRooms(rooms ...roomserver.RoomNID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, nid := range rooms {
-		if a := k.rooms[nid]; a != nil {
+		if a := k.audiences[nid]; a != nil {
 			for _, w := range a.watches {
 				w.signal()
 			}
@@ -265,33 +290,42 @@ func (k *waker) wakeRooms(rooms ...roomserver.RoomNID) {
 	}
 }
 
-func (k *waker) wakeUser(user matrix.UserID) {
+func (k *waker) wakeUsers(users ...matrix.UserID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if w := k.users[user]; w != nil {
-		w.signal()
+	for _, user := range users {
+		if w := k.watches[user]; w != nil {
+			w.signal()
+		}
 	}
 }
 
 func (k *waker) wakeAll() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, w := range k.users {
+	for _, w := range k.watches {
 		w.signal()
 	}
 }
 
-// fill brings the heads up to the position of a transaction, and wakes the watchers of rooms of which
-// no hint had come.
+// fill brings the tails up to the position of a transaction, and wakes those who wait for what no hint
+// had come of.
 func (k *waker) fill(tx *store.Tx, upto int64) error {
-	news, err := k.heads.fill(tx, upto)
-	if len(news) > 0 {
-		k.wakeRooms(news...)
+	rooms, err := k.rooms.fill(tx, upto)
+	if err != nil {
+		return err
+	}
+	if len(rooms) > 0 {
+		k.wakeRooms(rooms...)
+	}
+	users, err := k.users.fill(tx, upto)
+	if len(users) > 0 {
+		k.wakeUsers(users...)
 	}
 	return err
 }
 
-// check looks at the timeline.
+// check looks at the database by itself.
 func (k *waker) check(ctx context.Context) error {
 	return k.db.View(ctx, func(tx *store.Tx) error {
 		upto, err := tx.Pos()
@@ -307,13 +341,13 @@ func (k *waker) sweep() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	before := k.now().Add(-watchIdle)
-	for user, w := range k.users {
+	for user, w := range k.watches {
 		if len(w.waiters) > 0 || w.idle.After(before) {
 			continue
 		}
 		for _, r := range w.joined {
 			k.detach(w, r)
 		}
-		delete(k.users, user)
+		delete(k.watches, user)
 	}
 }

@@ -1,4 +1,5 @@
--- What /sync asks of the rooms' tables. It has no tables of its own.
+-- What /sync asks of other packages' tables. It has no tables of its own.
 
--- Which memberships of a user are new to a client.
-CREATE INDEX user_rooms_news ON user_rooms (ushard, user_id, pos);
+-- Whose memberships, and whose account data, changed between two positions.
+CREATE INDEX user_rooms_news ON user_rooms (pos);
+CREATE INDEX account_data_news ON account_data (pos);
