@@ -40,7 +40,6 @@ func TestRegister(t *testing.T) {
 			t.Error("carol is not available")
 		}
 		w.refused(400, matrix.CodeUserInUse, "", "GET", "/register/available?username=alice", nil)
-		w.refused(400, matrix.CodeInvalidUsername, "", "GET", "/register/available?username=Carol", nil)
 		w.refused(400, matrix.CodeMissingParam, "", "GET", "/register/available", nil)
 	})
 }
