@@ -204,6 +204,25 @@ func TestSyncWaitsForNews(t *testing.T) {
 	})
 }
 
+func TestLogoutEndsTheWaitingSync(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		hs := story.Start(t, dsn)
+		alice := hs.User("alice")
+		phone := alice.LogsIn()
+		alice.CreatesRoom()
+		phone.Syncs()
+		answer := make(chan *story.Answer, 1)
+		go func() { answer <- phone.Does("GET", "/sync?timeout=3000&since="+phone.Since, nil) }()
+		alice.Must("POST", "/delete_devices", map[string]any{"devices": []string{phone.Device}, "auth": map[string]any{
+			"type": "m.login.password", "identifier": map[string]any{"type": "m.id.user", "user": "alice"}, "password": alice.Password,
+		}})
+		if a := <-answer; a.Status != 401 || a.At("errcode").Text() != "M_UNKNOWN_TOKEN" {
+			t.Errorf("the sync of a device that was logged out meanwhile: status %d: %s", a.Status, a)
+		}
+	})
+}
+
 func TestSyncTokens(t *testing.T) {
 	t.Parallel()
 	testkit.Each(t, func(t *testing.T, dsn string) {

@@ -28,8 +28,13 @@ export class Person {
             deviceId: made.device_id,
         });
         p.id = made.user_id;
-        await p.client.startClient({ initialSyncLimit: 30, lazyLoadMembers: true, threadSupport: true, pollTimeout: 10_000 });
-        await p.until("the first sync", () => ["PREPARED", "SYNCING"].includes(p.client.getSyncState()));
+        try {
+            await p.client.startClient({ initialSyncLimit: 30, lazyLoadMembers: true, threadSupport: true, pollTimeout: 10_000 });
+            await p.until("the first sync", () => ["PREPARED", "SYNCING"].includes(p.client.getSyncState()));
+        } catch (err) {
+            p.stop();
+            throw err;
+        }
         return p;
     }
 
