@@ -34,6 +34,14 @@ func (a *API) accountData(ctx context.Context, c *httpapi.Caller, q *accountData
 	if err := own(c, q.UserID); err != nil {
 		return nil, err
 	}
+	if q.RoomID == "" && q.Type == "m.push_rules" {
+		rules, err := a.push.Rules(ctx, c.User)
+		if err != nil {
+			return nil, err
+		}
+		content, err := json.Marshal(pushRulesResponse{Global: rules})
+		return (*json.RawMessage)(&content), err
+	}
 	content, found, err := a.accounts.AccountData(ctx, c.User, q.RoomID, q.Type)
 	if err != nil {
 		return nil, err

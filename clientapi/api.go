@@ -13,6 +13,7 @@ import (
 	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
+	"astrocyte/push"
 	"astrocyte/roomserver"
 )
 
@@ -23,6 +24,7 @@ type Parts struct {
 	Accounts  *account.Accounts
 	Rooms     *roomserver.Rooms
 	Ephemeral *ephemeral.Ephemeral
+	Push      *push.Push
 	// DefaultVersion is the version of new rooms where the client names none.
 	DefaultVersion matrix.RoomVersion
 	// Position reads the position of the stream out of a token of /sync.
@@ -37,13 +39,14 @@ type API struct {
 	rooms     *roomserver.Rooms
 	version   matrix.RoomVersion
 	ephemeral *ephemeral.Ephemeral
+	push      *push.Push
 	position  func(token string) (int64, error)
 }
 
 // New makes the API from the parts that serve it.
 func New(p Parts) *API {
 	return &API{
-		server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, position: p.Position,
+		server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push, position: p.Position,
 	}
 }
 
@@ -66,6 +69,8 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.typingRoutes(r)
 	a.receiptRoutes(r)
 	a.presenceRoutes(r)
+	a.pushRuleRoutes(r)
+	a.pusherRoutes(r)
 }
 
 // v3 registers an endpoint of /_matrix/client/v3, which has the same form in the older r0.

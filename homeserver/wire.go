@@ -11,6 +11,7 @@ import (
 	"astrocyte/clientapi"
 	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
+	"astrocyte/push"
 	"astrocyte/roomserver"
 	"astrocyte/store"
 	"astrocyte/syncapi"
@@ -50,7 +51,12 @@ func (s *Server) makeParts(ctx context.Context) error {
 		DB: s.db, Bus: wakes, Rooms: s.rooms, Log: s.logOf("ephemeral"), Now: s.now,
 	})
 	s.runs("ephemeral", passing.Run)
-	s.accounts.Use(func(h *account.Hooks) { h.Deactivated = append(h.Deactivated, passing.Deactivated) })
+	pushing := push.New(push.Options{DB: s.db, Rooms: s.rooms, ReadUpTo: passing.ReadUpTo, Log: s.logOf("push"), Now: s.now})
+	s.runs("push", pushing.Run)
+	s.accounts.Use(func(h *account.Hooks) {
+		h.DevicesGone = append(h.DevicesGone, pushing.DevicesGone)
+		h.Deactivated = append(h.Deactivated, passing.Deactivated, pushing.Deactivated)
+	})
 
 	s.limiter = httpapi.NewLimiter(limitsOf(c.RateLimits), s.now)
 	news := syncapi.New(syncapi.Options{
@@ -63,7 +69,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 	news.Routes(s.router)
 	clientapi.New(clientapi.Parts{
 		Server: c.ServerName, PublicURL: c.PublicURL, Accounts: s.accounts, Rooms: s.rooms,
-		Ephemeral: passing, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
+		Ephemeral: passing, Push: pushing, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
 	}).Routes(s.router)
 	return nil
 }

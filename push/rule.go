@@ -28,7 +28,7 @@ func ParseKind(s string) (Kind, error) {
 	if slices.Contains(kinds[:], Kind(s)) {
 		return Kind(s), nil
 	}
-	return "", matrix.InvalidParam("%q is no kind of push rules", s)
+	return "", matrix.E(matrix.CodeUnrecognized, "%q is no kind of push rules", s)
 }
 
 // conditional says that rules of the kind have conditions; the others say in one word what they match.
