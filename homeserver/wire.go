@@ -60,8 +60,8 @@ func (s *Server) makeParts(ctx context.Context) error {
 
 	s.limiter = httpapi.NewLimiter(limitsOf(c.RateLimits), s.now)
 	news := syncapi.New(syncapi.Options{
-		DB: s.db, Bus: wakes, Rooms: s.rooms, Accounts: s.accounts, Ephemeral: passing, Limiter: s.limiter,
-		Log: s.logOf("sync"), Now: s.now,
+		DB: s.db, Bus: wakes, Rooms: s.rooms, Accounts: s.accounts, Ephemeral: passing, Push: pushing,
+		Limiter: s.limiter, Log: s.logOf("sync"), Now: s.now,
 	})
 	s.runs("sync", news.Run)
 

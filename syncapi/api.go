@@ -13,26 +13,25 @@ import (
 	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/lru"
-	"astrocyte/matrix"
+	"astrocyte/push"
 	"astrocyte/roomserver"
 	"astrocyte/store"
 )
 
-// Options are what the API needs. The functions may be nil: then there is nothing of their kind.
+// Options are what the API needs. Devices may be nil: then there is nothing of the kind.
 type Options struct {
 	DB        *store.DB
 	Bus       bus.Bus
 	Rooms     *roomserver.Rooms
 	Accounts  *account.Accounts
 	Ephemeral *ephemeral.Ephemeral
+	Push      *push.Push
 	Log       *slog.Logger
 	Now       func() time.Time
 
 	// Limiter limits what is asked over sockets; nil limits nothing.
 	Limiter *httpapi.Limiter
 
-	// Counts counts what a user has not read of a room, threads apart where wanted.
-	Counts func(tx *store.Tx, user matrix.UserID, room roomserver.RoomNID, threads bool) (Unread, error)
 	// Devices reads what is new for a device's encryption between two positions; from 0 on it is all.
 	Devices func(tx *store.Tx, v roomserver.Viewer, since, upto int64) (DeviceNews, error)
 }
@@ -45,12 +44,12 @@ type API struct {
 	log       *slog.Logger
 	now       func() time.Time
 	ephemeral *ephemeral.Ephemeral
+	push      *push.Push
 	limiter   *httpapi.Limiter
 	waker     *waker
 	sockets   *sockets
 	sent      *sent
 	recents   *lru.Cache[recentKey, *recent]
-	counts    func(tx *store.Tx, user matrix.UserID, room roomserver.RoomNID, threads bool) (Unread, error)
 	devices   func(tx *store.Tx, v roomserver.Viewer, since, upto int64) (DeviceNews, error)
 }
 
@@ -66,7 +65,7 @@ func New(o Options) *API {
 		db: o.DB, rooms: o.Rooms, accounts: o.Accounts, log: o.Log, now: o.Now,
 		waker: newWaker(o.DB, o.Bus, o.Log, o.Now), sent: newSent(), recents: newRecents(),
 		limiter: o.Limiter, ephemeral: o.Ephemeral, sockets: newSockets(),
-		counts: o.Counts, devices: o.Devices,
+		push: o.Push, devices: o.Devices,
 	}
 }
 

@@ -14,16 +14,17 @@ func (r *reading) readJoined(v *visit) error {
 		return err
 	}
 	j := &joinedNews{room: v.ID, entered: !known || r.fullState, ephemeral: v.ephemeral}
+	now, err := r.recent(v.Room, 0)
+	if err != nil {
+		return err
+	}
+	j.head = now.head
 	if v.moved || j.entered {
-		now, err := r.recent(v.Room, 0)
-		if err != nil {
-			return err
-		}
-		sp := span{room: v.Room, above: r.since.Pos, below: beyond, now: now.head.Snap, fresh: j.entered, since: r.since.Pos}
+		sp := span{room: v.Room, above: r.since.Pos, below: beyond, now: j.head.Snap, fresh: j.entered, since: r.since.Pos}
 		if !known {
 			sp.above = everything
 		}
-		if err := r.readTimelineAndState(j, sp, now.head); err != nil {
+		if err := r.readTimelineAndState(j, sp); err != nil {
 			return err
 		}
 	}
@@ -37,17 +38,13 @@ func (r *reading) readJoined(v *visit) error {
 	if j.account, err = r.roomAccountData(v.ID, !known); err != nil {
 		return err
 	}
-	if !j.worthTelling() {
-		return nil
+	if j.worthTelling() {
+		r.out.join = append(r.out.join, j)
 	}
-	if j.unread, err = r.unread(v); err != nil {
-		return err
-	}
-	r.out.join = append(r.out.join, j)
 	return nil
 }
 
-func (r *reading) readTimelineAndState(j *joinedNews, sp span, head roomserver.Head) error {
+func (r *reading) readTimelineAndState(j *joinedNews, sp span) error {
 	var err error
 	if j.timeline, err = r.readTimeline(sp); err != nil {
 		return err
@@ -57,7 +54,7 @@ func (r *reading) readTimelineAndState(j *joinedNews, sp span, head roomserver.H
 		return err
 	}
 	if sp.fresh || s.renames() {
-		if j.summary, err = r.summarize(sp.room, s, head); err != nil {
+		if j.summary, err = r.summarize(sp.room, s, j.head); err != nil {
 			return err
 		}
 	}
@@ -94,10 +91,20 @@ func (r *reading) joinedIn(snap int64) (bool, error) {
 	return e != nil && e.Membership() == matrix.Join, err
 }
 
-// unread counts what the user has not read.
-func (r *reading) unread(v *visit) (Unread, error) {
-	if r.a.counts == nil {
-		return Unread{}, nil
+// countUnread counts what the user has not read of the rooms that are told.
+//
+// Spec: GET /_matrix/client/v3/sync (unread_notifications, unread_thread_notifications).
+func (r *reading) countUnread() error {
+	heads := make([]roomserver.Head, len(r.out.join))
+	for i, j := range r.out.join {
+		heads[i] = j.head
 	}
-	return r.a.counts(r.tx, r.viewer.User, v.Room, r.filter.threads())
+	counts, err := r.a.push.Counts(r.tx, r.viewer.User, heads)
+	if err != nil {
+		return fmt.Errorf("count what is unread: %w", err)
+	}
+	for _, j := range r.out.join {
+		j.unread = counts[j.head.Room]
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 
 	"astrocyte/account"
 	"astrocyte/matrix"
+	"astrocyte/push"
 	"astrocyte/roomserver"
 )
 
@@ -46,7 +47,8 @@ type joinedNews struct {
 	timeline  *timeline // nil: nothing of it is told
 	ephemeral []ephemeralEvent
 	account   []account.AccountDatum
-	unread    Unread
+	unread    push.Unread
+	head      roomserver.Head
 	entered   bool // the client did not know the user to be in the room
 }
 
@@ -76,12 +78,6 @@ type ephemeralEvent struct {
 type summary struct {
 	heroes          []matrix.UserID // nil: the room has a name
 	joined, invited int64
-}
-
-// Unread counts what a user has not read of a room.
-type Unread struct {
-	Notify, Highlight int64
-	Threads           map[matrix.EventID]Unread
 }
 
 // DeviceNews is what is new for a device's encryption.

@@ -6,6 +6,7 @@ import (
 	"astrocyte/account"
 	"astrocyte/matrix"
 	"astrocyte/matrix/canonicaljson"
+	"astrocyte/push"
 	"astrocyte/roomserver"
 )
 
@@ -133,14 +134,7 @@ func (w *writer) joined(j *joinedNews) {
 		w.close(']')
 	})
 	w.object("account_data", func() { w.data(j.account) })
-	w.object("unread_notifications", func() { w.counts(j.unread) })
-	if len(j.unread.Threads) > 0 {
-		w.object("unread_thread_notifications", func() {
-			for root, u := range j.unread.Threads {
-				w.object(string(root), func() { w.counts(u) })
-			}
-		})
-	}
+	w.unread(j.unread)
 }
 
 func (w *writer) left(l *leftNews) {
@@ -148,9 +142,27 @@ func (w *writer) left(l *leftNews) {
 	w.object("account_data", func() { w.data(l.account) })
 }
 
-func (w *writer) counts(u Unread) {
-	w.number("highlight_count", u.Highlight)
-	w.number("notification_count", u.Notify)
+// unread writes the counts: of all that is unread, or of the main timeline and of each thread.
+func (w *writer) unread(u push.Unread) {
+	if !w.form.filter.threads() {
+		w.count("unread_notifications", u.Total())
+		return
+	}
+	w.count("unread_notifications", u.Main)
+	if len(u.Threads) > 0 {
+		w.object("unread_thread_notifications", func() {
+			for root, c := range u.Threads {
+				w.count(string(root), c)
+			}
+		})
+	}
+}
+
+func (w *writer) count(name string, c push.Count) {
+	w.object(name, func() {
+		w.number("highlight_count", c.Highlight)
+		w.number("notification_count", c.Notify)
+	})
 }
 
 func (w *writer) summary(s *summary) {

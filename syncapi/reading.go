@@ -136,6 +136,20 @@ func (r *reading) readAccountData() error {
 		}
 	}
 	r.all = data
+	return r.readPushRules()
+}
+
+// readPushRules adds the push rules, which are account data to clients.
+//
+// Spec: CS m.push_rules.
+func (r *reading) readPushRules() error {
+	content, changed, err := r.a.push.AccountData(r.tx, r.viewer.User, r.from(), r.upto)
+	if err != nil || !changed {
+		return err
+	}
+	if d := (account.AccountDatum{Type: "m.push_rules", Content: content}); r.filter.wantsDatum(r.viewer.User, d) {
+		r.out.account = append(r.out.account, d)
+	}
 	return nil
 }
 

@@ -44,6 +44,9 @@ func (r *reading) recent(room roomserver.RoomNID, places int) (*recent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the head of room %d: %w", room, err)
 	}
+	if places == 0 && !known {
+		return &recent{head: heads[room]}, nil // only the head is asked for
+	}
 	places = max(places, windowMin)
 	items, err := r.a.rooms.Before(r.tx, room, beyond, places)
 	if err != nil {

@@ -111,7 +111,7 @@ func (r *reading) readRooms() error {
 			return fmt.Errorf("read room %s: %w", v.ID, err)
 		}
 	}
-	return nil
+	return r.countUnread()
 }
 
 // visit is a joined room to look at.

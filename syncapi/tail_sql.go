@@ -17,13 +17,15 @@ func readRoomMoves(tx *store.Tx, after, upto int64) ([]move[roomserver.RoomNID],
 		`SELECT room_nid, MAX(pos) FROM timeline WHERE pos > $1 AND pos <= $2 GROUP BY room_nid`, after, upto)
 }
 
-// readUserMoves reads which users have new memberships or account data between two positions.
+// readUserMoves reads which users have new memberships, account data or push rules between two positions.
 func readUserMoves(tx *store.Tx, after, upto int64) ([]move[matrix.UserID], error) {
 	return store.Select(tx, scanMove[matrix.UserID], `
 		SELECT user_id, MAX(pos) FROM (
 			SELECT user_id, pos FROM user_rooms WHERE pos > $1 AND pos <= $2
 			UNION ALL
 			SELECT user_id, pos FROM account_data WHERE pos > $1 AND pos <= $2
+			UNION ALL
+			SELECT user_id, pos FROM push_rules WHERE pos > $1 AND pos <= $2
 		) AS changes GROUP BY user_id`, after, upto)
 }
 

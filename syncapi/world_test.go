@@ -15,6 +15,7 @@ import (
 	"astrocyte/bus"
 	"astrocyte/ephemeral"
 	"astrocyte/matrix"
+	"astrocyte/push"
 	"astrocyte/roomserver"
 	"astrocyte/store"
 	"astrocyte/testkit"
@@ -49,7 +50,8 @@ func newWorld(t testing.TB, dsn string) *world {
 	node := func(b bus.Bus) *API {
 		passing := ephemeral.New(ephemeral.Options{DB: w.db, Bus: b, Rooms: w.rooms, Log: log})
 		w.runs(passing.Run)
-		return New(Options{DB: w.db, Bus: b, Rooms: w.rooms, Accounts: w.accounts, Ephemeral: passing, Log: log})
+		pushing := push.New(push.Options{DB: w.db, Rooms: w.rooms, ReadUpTo: passing.ReadUpTo, Log: log})
+		return New(Options{DB: w.db, Bus: b, Rooms: w.rooms, Accounts: w.accounts, Ephemeral: passing, Push: pushing, Log: log})
 	}
 	w.runs(w.rooms.Run)
 	w.api, w.other = node(w.bus), node(bus.NewLocal())
