@@ -28,7 +28,7 @@ var floors = [][]string{
 	{"roomserver"},
 	{"account", "media", "roomserver/state", "federation/peer"},
 	{"store"},
-	{"bus", "httpapi"},
+	{"bus", "egress", "httpapi"},
 	{"config", "lru"},
 	{"roomserver/rules"},
 	{"matrix/canonicaljson", "matrix/glob"},
