@@ -14,6 +14,7 @@ type eventRow struct {
 }
 
 func readEvents(tx *store.Tx, nids []int64) ([]eventRow, error) {
+	where, args := named("e.", "event_nid", nids)
 	return store.Select(tx, func(r store.Row) (eventRow, error) {
 		var row eventRow
 		var codec int64
@@ -35,12 +36,13 @@ func readEvents(tx *store.Tx, nids []int64) ([]eventRow, error) {
 		FROM events e
 		JOIN event_json j ON j.shard = e.shard AND j.event_nid = e.event_nid
 		JOIN rooms r ON r.shard = e.shard AND r.room_nid = e.room_nid
-		WHERE (e.shard, e.event_nid) IN {NIDS $1}`, store.List(nids))
+		WHERE `+where, args...)
 }
 
 // readRedacted tells which of the events are redacted, and by which event.
 func readRedacted(tx *store.Tx, nids []int64) (map[int64]int64, error) {
 	out := make(map[int64]int64)
+	where, args := named("", "event_nid", nids)
 	err := store.Each(tx, func(r store.Row) error {
 		var nid, by int64
 		if err := r.Scan(&nid, &by); err != nil {
@@ -48,7 +50,7 @@ func readRedacted(tx *store.Tx, nids []int64) (map[int64]int64, error) {
 		}
 		out[nid] = by
 		return nil
-	}, `SELECT event_nid, redacted_by FROM events WHERE (shard, event_nid) IN {NIDS $1} AND redacted_by <> 0`, store.List(nids))
+	}, `SELECT event_nid, redacted_by FROM events WHERE redacted_by <> 0 AND `+where, args...)
 	return out, err
 }
 
