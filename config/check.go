@@ -34,6 +34,7 @@ func (c *Config) check(r *reader) {
 	c.checkListeners(r)
 	c.Registration.check(r)
 	c.Passwords.check(r)
+	c.Media.check(r)
 	c.RateLimits.check(r)
 	if c.Clients.MaxBody < 128<<10 {
 		r.fault("clients.max_body", "must be 128K at least: an event may have 64K")

@@ -47,6 +47,9 @@ type Config struct {
 	// How new rooms are made.
 	Rooms Rooms `yaml:"rooms"`
 
+	// Files that people share, and previews of links.
+	Media Media `yaml:"media"`
+
 	// How often clients may ask. Reloaded on SIGHUP.
 	RateLimits RateLimits `yaml:"rate_limits"`
 
@@ -149,8 +152,10 @@ type RateLimits struct {
 	Report LimitClass `yaml:"report"`
 	// Uploading media.
 	Upload LimitClass `yaml:"upload"`
-	// Downloading media and asking for previews of links.
+	// Downloading media.
 	Download LimitClass `yaml:"download"`
+	// Asking for previews of links.
+	Preview LimitClass `yaml:"preview"`
 }
 
 // UserLimit is the limit of a single user.
@@ -222,6 +227,7 @@ func Default() *Config {
 		},
 		Sessions:   Sessions{AccessTokenLifetime: Duration(24 * time.Hour)},
 		Rooms:      Rooms{DefaultVersion: rules.Default},
+		Media:      defaultMedia(),
 		RateLimits: defaultLimits(),
 		Clients:    Clients{QueryAccessToken: true, MaxBody: 1 << 20},
 		Federation: Federation{Enabled: true},
@@ -253,5 +259,6 @@ func defaultLimits() RateLimits {
 		Report:    class(0.2, 1, 10),
 		Upload:    class(2, 10, 50),
 		Download:  class(50, 200, 500),
+		Preview:   class(0.5, 5, 20),
 	}
 }

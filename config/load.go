@@ -106,6 +106,7 @@ func (c *Config) resolve(folder string) {
 		}
 	}
 	at(&c.DataDir)
+	at(&c.Media.Folder)
 	for i := range c.Listeners {
 		at(&c.Listeners[i].TLS.Certificate)
 		at(&c.Listeners[i].TLS.Key)

@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
@@ -57,25 +58,38 @@ func uncomment(sample string) string {
 type comments map[string]map[string]string
 
 func readComments(t *testing.T) comments {
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
+	names, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	all := comments{}
+	for _, name := range names {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.add(file)
+	}
+	return all
+}
+
+// add reads the comments of the structs of a file.
+func (c comments) add(file *ast.File) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.TypeSpec)
 		if !ok {
 			return true
 		}
 		if s, ok := spec.Type.(*ast.StructType); ok {
-			all[spec.Name.Name] = map[string]string{}
+			c[spec.Name.Name] = map[string]string{}
 			for _, f := range s.Fields.List {
-				all[spec.Name.Name][f.Names[0].Name] = f.Doc.Text()
+				if len(f.Names) > 0 {
+					c[spec.Name.Name][f.Names[0].Name] = f.Doc.Text()
+				}
 			}
 		}
 		return true
 	})
-	return all
 }
 
 func sample(t *testing.T) string {
