@@ -72,7 +72,7 @@ func New(o Options) *API {
 // Routes registers the endpoints.
 func (a *API) Routes(r *httpapi.Router) {
 	for _, path := range []string{"/_matrix/client/v3/sync", "/_matrix/client/r0/sync"} {
-		r.Handle(http.MethodGet, path, httpapi.Authed(a.sync), httpapi.GuestsToo())
+		r.Handle(http.MethodGet, path, httpapi.Raw(a.sync), httpapi.GuestsToo())
 	}
 	r.Handle(http.MethodGet, "/_matrix/client/unstable/im.astrocyte.sync/ws", httpapi.RawOpen(a.openSocket))
 }

@@ -81,7 +81,7 @@ func (s *socket) answer(f *frame) (any, error) {
 	if f.ID == "" || len(f.ID) > requestIDLongest {
 		return nil, matrix.InvalidParam("a request needs an id of 1 to %d bytes", requestIDLongest)
 	}
-	c, err := s.a.authenticate(s.ctx, s.token, s.from)
+	c, err := s.a.admitted(s.ctx, s.token, s.from)
 	if err != nil {
 		return nil, err
 	}

@@ -120,9 +120,11 @@ func (s *socket) authenticate(f *frame) error {
 	if filter == "" && len(f.Filter) > 0 && f.Filter[0] == '{' {
 		filter = string(f.Filter)
 	}
-	p, err := s.a.prepare(s.ctx, s.caller, &syncRequest{
-		Filter: filter, Since: f.Since, SetPresence: f.SetPresence, StateAfter: f.UseStateAfter,
-	})
+	req := &syncRequest{filter: filter, since: f.Since, setPresence: f.SetPresence}
+	if f.UseStateAfter {
+		req.after = stateAtEnd
+	}
+	p, err := s.a.prepare(s.ctx, s.caller, req)
 	if err != nil {
 		return err
 	}
@@ -136,14 +138,12 @@ func (s *socket) admit() error {
 	if s.token == "" {
 		return matrix.E(matrix.CodeMissingToken, "an access token is needed")
 	}
-	c, err := s.a.authenticate(s.ctx, s.token, s.from)
-	switch {
-	case err != nil:
+	c, err := s.a.admitted(s.ctx, s.token, s.from)
+	if err == nil && c.Guest {
+		err = matrix.E(matrix.CodeGuestAccessForbidden, "guests cannot do this")
+	}
+	if err != nil {
 		return err
-	case c.Locked:
-		return matrix.E(matrix.CodeUserLocked, "this account is locked").With("soft_logout", true)
-	case c.Guest:
-		return matrix.E(matrix.CodeGuestAccessForbidden, "guests cannot do this")
 	}
 	c.IP, c.Request = s.caller.IP, s.caller.Request
 	s.caller = c

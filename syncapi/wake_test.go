@@ -3,6 +3,7 @@ package syncapi
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,9 +25,9 @@ type poller struct {
 }
 
 func (p *poller) polls(ctx context.Context, timeout time.Duration) (*news, error) {
-	return p.api.sync(ctx, &httpapi.Caller{User: user(p.name), Device: "P"}, &syncRequest{
-		Since: p.since, Timeout: timeout.Milliseconds(), Filter: limitFilter(p.limit),
-	})
+	c := &httpapi.Caller{User: user(p.name), Device: "P"}
+	req := &syncRequest{since: p.since, timeout: timeout.Milliseconds(), filter: limitFilter(p.limit)}
+	return p.api.poll(ctx, c, req, func(context.Context) error { return nil })
 }
 
 // TestNothingIsLostBetweenPolls lets people send and move at once while others poll: each poller is told
@@ -216,4 +217,48 @@ func TestTailsForgetTheOldest(t *testing.T) {
 	if len(h.pos) == 0 || len(h.pos) > 600 {
 		t.Errorf("%d rooms are kept", len(h.pos))
 	}
+}
+
+// TestCountsAreTold looks at the counts of a room, with threads apart or not, and after reading.
+func TestCountsAreTold(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn)
+		room := w.create("alice")
+		w.membership(room, "bob", "bob", matrix.Join)
+		root := w.says(room, "alice", "root")
+		reply := fmt.Sprintf(`{"msgtype":"m.text","body":"reply","m.relates_to":{"rel_type":"m.thread","event_id":%q}}`, root)
+		in, err := w.rooms.Send(t.Context(), roomserver.Draft{Room: room, Sender: user("alice"), Type: "m.room.message", Content: []byte(reply)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct{ filter, want string }{
+			{`{}`, `"unread_notifications":{"highlight_count":0,"notification_count":2}}`},
+			{`{"room":{"timeline":{"unread_thread_notifications":true}}}`, `"unread_notifications":{"highlight_count":0,"notification_count":1},` +
+				`"unread_thread_notifications":{"` + string(root) + `":{"highlight_count":0,"notification_count":1}}}`},
+		} {
+			n, err := w.api.read(t.Context(), question{viewer: viewer("bob"), filter: mustFilter(t, c.filter), initial: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text := string(n.appendJSON(nil)); !strings.Contains(text, c.want) || !strings.Contains(text, `"type":"m.push_rules"`) {
+				t.Errorf("%s: %s, want counts %s and the push rules", c.filter, text, c.want)
+			}
+		}
+		q := question{viewer: viewer("bob"), filter: mustFilter(t, `{}`), initial: true}
+		n, err := w.api.read(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.marks(room, "bob", in); err != nil {
+			t.Fatal(err)
+		}
+		q.since, q.initial = n.next, false
+		if n, err = w.api.read(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+		if text := string(n.appendJSON(nil)); !strings.Contains(text, `"notification_count":0`) || strings.Contains(text, "m.push_rules") {
+			t.Errorf("after reading: %s", text)
+		}
+	})
 }
