@@ -52,7 +52,7 @@ clients-go:
 clients-js:
 	@if ! command -v node >/dev/null; then echo "SKIPPED: there is no node on this machine"; \
 	else { [ -d $(CLIENTS)/node_modules ] || npm --prefix $(CLIENTS) ci --no-audit --no-fund; } && \
-	timeout 600 npm --prefix $(CLIENTS) test; fi
+	timeout 300 npm --prefix $(CLIENTS) test; fi
 
 sample:
 	$(GO) test ./config -run Sample -update
