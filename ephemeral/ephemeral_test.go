@@ -267,6 +267,7 @@ func TestTyping(t *testing.T) {
 		if len(news) != 0 {
 			t.Fatalf("nobody types yet: %v", news)
 		}
+		before := mark
 		expect := func(want ...matrix.UserID) {
 			t.Helper()
 			news, now := w.TypingSince(all, mark)
@@ -299,6 +300,9 @@ func TestTyping(t *testing.T) {
 		if got := w.TypingIn(w.room); len(got) != 0 {
 			t.Errorf("%v still type", got)
 		}
+		if news, _ := w.TypingSince(all, before); len(news) != 1 || len(news[w.room]) != 0 {
+			t.Errorf("to a mark of before all that the end is told as %v", news)
+		}
 	})
 }
 
@@ -311,9 +315,15 @@ func TestTypingOfAnotherNode(t *testing.T) {
 		if got := w.TypingIn(w.room); !slices.Equal(got, []matrix.UserID{bob}) {
 			t.Errorf("%v type", got)
 		}
-		news, mark := other.TypingSince(func(matrix.RoomID) bool { return true }, ephemeral.TypingMark{Epoch: 5, Serial: 100})
-		if len(news) != 1 || mark.Epoch == 5 {
-			t.Errorf("to a mark of elsewhere %v is new", news)
+		all := func(matrix.RoomID) bool { return true }
+		w.clock.move(5 * time.Second)
+		_, mark := w.TypingSince(all, ephemeral.TypingMark{})
+		if news, _ := other.TypingSince(all, mark); len(news) != 0 {
+			t.Errorf("to a mark of another node %v is new", news)
+		}
+		w.must(w.SetTyping(t.Context(), bob, w.room, false, 0))
+		if news, now := other.TypingSince(all, mark); len(news) != 1 || len(news[w.room]) != 0 || now.Epoch == mark.Epoch {
+			t.Errorf("to a mark of another node %v is new", news)
 		}
 	})
 }

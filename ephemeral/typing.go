@@ -149,7 +149,7 @@ func (t *typing) remove(room matrix.RoomID, r *typingRoom, user matrix.UserID) {
 }
 
 func (t *typing) changed(room matrix.RoomID, r *typingRoom) {
-	t.serial++
+	t.serial = max(t.serial+1, serialOf(time.Duration(t.now().UnixNano())))
 	r.serial = t.serial
 	if len(t.log) >= maxTypingLog {
 		t.log = slices.Delete(t.log, 0, maxTypingLog/2)
@@ -190,27 +190,34 @@ func (t *typing) expire() []bus.Change {
 	return over
 }
 
-// TypingMark is a moment in the changes of typing on this node. Epoch is another one after a restart and
-// on another node: then the marks have nothing to do with each other.
+// TypingMark is a moment in the changes of typing. Epoch tells the nodes apart, and one before and after a
+// restart: with a mark of another, changes shortly before it are told again. The zero value is before all.
 type TypingMark struct{ Epoch, Serial int64 }
 
-// TypingSince lists who types in the rooms of which that changed after the mark, or in all where the mark
-// is not of this node. in says which rooms are wanted; it is not asked about rooms where nothing changed.
+// serialOf makes serials follow the time, so that a mark means something to other nodes too.
+func serialOf(t time.Duration) int64 { return t.Microseconds() }
+
+// clockSkew is how far the clocks of nodes, and what they have heard, may be apart.
+const clockSkew = time.Second
+
+// TypingSince lists who types in the rooms of which that changed after the mark; after the first mark, in
+// all where anybody does. in says which rooms are wanted; it is not asked about rooms where nothing changed.
 func (e *Ephemeral) TypingSince(in func(matrix.RoomID) bool, since TypingMark) (map[matrix.RoomID][]matrix.UserID, TypingMark) {
 	t := e.typing
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.drain()
 	out := make(map[matrix.RoomID][]matrix.UserID)
-	if since.Epoch != t.epoch || since.Serial > t.serial {
-		since.Serial = 0
+	known := since.Epoch != 0
+	if since.Epoch != t.epoch {
+		since.Serial = max(since.Serial-serialOf(clockSkew), 0)
 	}
 	add := func(room matrix.RoomID, r *typingRoom) {
 		if _, done := out[room]; !done && in(room) {
 			out[room] = r.list()
 		}
 	}
-	if since.Serial > 0 && len(t.log) > 0 && t.log[0].serial <= since.Serial+1 {
+	if known && len(t.log) > 0 && t.log[0].serial <= since.Serial+1 {
 		i, _ := slices.BinarySearchFunc(t.log, since.Serial+1, func(c typingChange, s int64) int { return int(c.serial - s) })
 		for _, c := range t.log[i:] {
 			if r := t.rooms[c.room]; r != nil {
@@ -219,11 +226,12 @@ func (e *Ephemeral) TypingSince(in func(matrix.RoomID) bool, since TypingMark) (
 		}
 	} else if since.Serial < t.serial {
 		for room, r := range t.rooms {
-			if r.serial > since.Serial && (since.Serial > 0 || len(r.users) > 0) {
+			if r.serial > since.Serial && (known || len(r.users) > 0) {
 				add(room, r)
 			}
 		}
 	}
+	t.serial = max(t.serial, serialOf(time.Duration(t.now().UnixNano()))) // the next change is after this mark
 	return out, TypingMark{t.epoch, t.serial}
 }
 

@@ -114,8 +114,7 @@ func TestUnreadCounts(t *testing.T) {
 			"msgtype": "m.text", "body": "reply", "m.relates_to": map[string]any{"rel_type": "m.thread", "event_id": root},
 		})
 		bob.Waits("three", counts(3, 1))
-		const filter = `filter={"room":{"timeline":{"unread_thread_notifications":true}}}`
-		a := bob.SyncsFrom("", filter)
+		a := bob.SyncsFrom("", "filter", `{"room":{"timeline":{"unread_thread_notifications":true}}}`)
 		if !counts(2, 1)(a) || a.At("rooms", "join", room, "unread_thread_notifications", root, "notification_count").Int() != 1 {
 			t.Errorf("with threads apart: %s", a.At("rooms", "join", room))
 		}
