@@ -100,7 +100,7 @@ func (c *counting) scan(head roomserver.Head, s *sum, above, upto int64, only ma
 	if above >= upto {
 		return false, nil
 	}
-	items, err := c.p.rooms.Before(c.tx, head.Room, upto+1, window)
+	items, err := c.p.rooms.Before(c.tx, head.Room, upto+1, int(min(window, upto-above)))
 	if err != nil {
 		return false, fmt.Errorf("read the timeline: %w", err)
 	}
