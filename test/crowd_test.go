@@ -28,36 +28,39 @@ type knownRoom struct {
 // the truth: the same order of events, without holes, and the state of each room.
 func TestCrowdAgrees(t *testing.T) {
 	t.Parallel()
-	testkit.Each(t, func(t *testing.T, dsn string) {
-		hs := story.Start(t, dsn)
-		var crowd []*member
-		for i := range 6 {
-			seed := rand.Uint64()
-			t.Logf("seed of user%d: %d", i, seed)
-			crowd = append(crowd, &member{
-				User: hs.User(fmt.Sprintf("user%d", i)), rng: rand.New(rand.NewPCG(seed, 0)), rooms: map[string]*knownRoom{},
-			})
-		}
-		var rooms []string
-		for i := range 3 {
-			rooms = append(rooms, crowd[i].CreatesRoom(map[string]any{"power_level_content_override": map[string]any{"state_default": 0}}))
-		}
-		var all sync.WaitGroup
-		for _, m := range crowd {
-			all.Go(func() {
-				for range 80 {
-					m.acts(rooms)
-				}
-			})
-		}
-		all.Wait()
-		if t.Failed() {
-			return
-		}
-		for _, m := range crowd {
-			m.checks(t, rooms)
-		}
-	})
+	testkit.Each(t, func(t *testing.T, dsn string) { crowdAgrees(t, story.Start(t, dsn)) })
+}
+
+// crowdAgrees makes a crowd whose members are spread over the nodes of a server.
+func crowdAgrees(t *testing.T, nodes ...*story.Server) {
+	t.Helper()
+	var crowd []*member
+	for i := range 6 {
+		seed := rand.Uint64()
+		t.Logf("seed of user%d: %d", i, seed)
+		crowd = append(crowd, &member{
+			User: nodes[i%len(nodes)].User(fmt.Sprintf("user%d", i)), rng: rand.New(rand.NewPCG(seed, 0)), rooms: map[string]*knownRoom{},
+		})
+	}
+	var rooms []string
+	for i := range 3 {
+		rooms = append(rooms, crowd[i].CreatesRoom(map[string]any{"power_level_content_override": map[string]any{"state_default": 0}}))
+	}
+	var all sync.WaitGroup
+	for _, m := range crowd {
+		all.Go(func() {
+			for range 80 {
+				m.acts(rooms)
+			}
+		})
+	}
+	all.Wait()
+	if t.Failed() {
+		return
+	}
+	for _, m := range crowd {
+		m.checks(t, rooms)
+	}
 }
 
 // acts does something that is allowed or not: refusals are part of the story.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +49,27 @@ func Start(t testing.TB, dsn string, options ...Option) *Server {
 	for _, o := range options {
 		o(c)
 	}
+	return startWith(t, c)
+}
+
+// Node starts another node of the same server: on the same database, at an address of its own.
+func (s *Server) Node() *Server {
+	s.t.Helper()
+	c := *s.config
+	c.DataDir = s.t.TempDir()
+	c.Listeners = []config.Listener{{Address: "127.0.0.1:0"}}
+	key, err := os.ReadFile(filepath.Join(s.config.DataDir, "signing.key"))
+	if err != nil {
+		s.t.Fatalf("the first node's key: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(c.DataDir, "signing.key"), key, 0o600); err != nil {
+		s.t.Fatalf("the second node's key: %v", err)
+	}
+	return startWith(s.t, &c)
+}
+
+func startWith(t testing.TB, c *config.Config) *Server {
+	t.Helper()
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 64
 	s := &Server{t: t, config: c, client: &http.Client{Transport: transport, Timeout: time.Minute}}

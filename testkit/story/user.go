@@ -88,6 +88,13 @@ func (u *User) LogsIn() *User {
 	return other
 }
 
+// Through gives the same user, device and place in the stream, whose requests go to another node.
+func (u *User) Through(node *Server) *User {
+	other := *u
+	other.server, other.rooms = node, map[string]*room{}
+	return &other
+}
+
 // Txn makes a transaction ID that this device has not used.
 func (u *User) Txn() string {
 	u.txns++
