@@ -49,10 +49,13 @@ clients: clients-go clients-js
 clients-go:
 	cd test/clients/go && $(GO) test $(TESTFLAGS) ./...
 
+# matrix-js-sdk needs Node 22. Where the machine's is older: npm install --prefix .ci --no-save node@22
+clients-js: export PATH := $(CURDIR)/.ci/node_modules/.bin:$(PATH)
 clients-js:
-	@if ! command -v node >/dev/null; then echo "SKIPPED: there is no node on this machine"; \
+	@if ! node -e 'process.exit(parseInt(process.versions.node) < 22 ? 1 : 0)' 2>/dev/null; then \
+		echo "SKIPPED: there is no Node 22 on this machine"; [ "$$CI" != true ]; \
 	else { [ -d $(CLIENTS)/node_modules ] || npm --prefix $(CLIENTS) ci --no-audit --no-fund; } && \
-	timeout 300 npm --prefix $(CLIENTS) test; fi
+		timeout 300 npm --prefix $(CLIENTS) test; fi
 
 sample:
 	$(GO) test ./config -run Sample -update
