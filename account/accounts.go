@@ -130,9 +130,14 @@ const sweepEvery = 5 * time.Minute
 
 // sweep removes authentications that nobody finished.
 func (a *Accounts) sweep(ctx context.Context) {
-	err := a.db.Update(ctx, func(tx *store.Tx) error { return deleteExpiredUIA(tx, a.millis()) })
+	err := a.db.Update(ctx, func(tx *store.Tx) error {
+		if err := deleteExpiredUIA(tx, a.millis()); err != nil {
+			return err
+		}
+		return deleteExpiredOpenID(tx, a.millis())
+	})
 	if err != nil && ctx.Err() == nil {
-		a.log.Error("remove expired authentications", "error", err)
+		a.log.Error("remove expired authentications and tokens", "error", err)
 	}
 }
 

@@ -9,7 +9,10 @@
 package clientapi
 
 import (
+	"time"
+
 	"astrocyte/account"
+	"astrocyte/config"
 	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
@@ -25,6 +28,8 @@ type Parts struct {
 	Rooms     *roomserver.Rooms
 	Ephemeral *ephemeral.Ephemeral
 	Push      *push.Push
+	Calls     config.Calls
+	Now       func() time.Time
 	// DefaultVersion is the version of new rooms where the client names none.
 	DefaultVersion matrix.RoomVersion
 	// Position reads the position of the stream out of a token of /sync.
@@ -40,13 +45,16 @@ type API struct {
 	version   matrix.RoomVersion
 	ephemeral *ephemeral.Ephemeral
 	push      *push.Push
+	calls     config.Calls
+	now       func() time.Time
 	position  func(token string) (int64, error)
 }
 
 // New makes the API from the parts that serve it.
 func New(p Parts) *API {
 	return &API{
-		server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push, position: p.Position,
+		server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push,
+		calls: p.Calls, now: p.Now, position: p.Position,
 	}
 }
 
@@ -61,10 +69,12 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.accountDataRoutes(r)
 	a.filterRoutes(r)
 	a.adminRegisterRoutes(r)
+	a.callRoutes(r)
 	a.roomRoutes(r)
 	a.membershipRoutes(r)
 	a.sendRoutes(r)
 	a.historyRoutes(r)
+	a.relationRoutes(r)
 	a.directoryRoutes(r)
 	a.typingRoutes(r)
 	a.receiptRoutes(r)

@@ -26,6 +26,7 @@ var specVersions = []string{
 var unstableFeatures = map[string]bool{
 	"uk.tcpip.msc4133":        true, // extended profiles
 	"uk.tcpip.msc4133.stable": true,
+	"org.matrix.msc4143":      true, // call services
 }
 
 type versionsResponse struct {
@@ -41,7 +42,8 @@ func (a *API) versions(context.Context, *httpapi.Caller, *none) (*versionsRespon
 }
 
 type wellKnownResponse struct {
-	HomeServer baseURL `json:"m.homeserver"`
+	HomeServer baseURL     `json:"m.homeserver"`
+	Foci       []transport `json:"org.matrix.msc4143.rtc_foci,omitempty"` // MSC4158, which clients still read
 }
 
 type baseURL struct {
@@ -55,7 +57,7 @@ func (a *API) wellKnown(context.Context, *httpapi.Caller, *none) (*wellKnownResp
 	if a.publicURL == "" {
 		return nil, matrix.NotFound("this server does not tell where clients reach it")
 	}
-	return &wellKnownResponse{HomeServer: baseURL{a.publicURL}}, nil
+	return &wellKnownResponse{HomeServer: baseURL{a.publicURL}, Foci: transportsOf(a.calls)}, nil
 }
 
 type capabilitiesResponse struct {

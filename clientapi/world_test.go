@@ -57,7 +57,10 @@ func (w *world) node(change ...func(*account.Options)) (*account.Accounts, http.
 	}
 	accounts := account.New(o)
 	router := httpapi.New(httpapi.Options{Authenticate: accounts.Authenticate})
-	clientapi.New(clientapi.Parts{Server: "example.org", PublicURL: "https://matrix.example.org", Accounts: accounts, DefaultVersion: "12"}).Routes(router)
+	clientapi.New(clientapi.Parts{Server: "example.org", PublicURL: "https://matrix.example.org", Accounts: accounts, DefaultVersion: "12", Now: time.Now, Calls: config.Calls{
+		TURN:    config.TURN{URIs: []string{"turn:turn.example.org"}, SharedSecret: "s", Lifetime: config.Duration(time.Hour)},
+		LiveKit: []string{"https://rtc.example.org"},
+	}}).Routes(router)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = accounts.Run(ctx) }()

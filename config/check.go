@@ -31,6 +31,14 @@ func (c *Config) check(r *reader) {
 	if _, ok := rules.ByID(c.Rooms.DefaultVersion); !ok {
 		r.fault("rooms.default_version", "%q is not a room version that this server knows", c.Rooms.DefaultVersion)
 	}
+	if t := c.Calls.TURN; len(t.URIs) > 0 && t.SharedSecret == "" {
+		r.fault("calls.turn.shared_secret", "must be given, since calls.turn.uris is")
+	}
+	for _, url := range c.Calls.LiveKit {
+		if !isBaseURL(url) {
+			r.fault("calls.livekit", "%q is not an address such as https://matrix-rtc.example.org", url)
+		}
+	}
 	c.checkListeners(r)
 	c.Registration.check(r)
 	c.Passwords.check(r)

@@ -56,6 +56,9 @@ type Config struct {
 	// How this server talks to clients.
 	Clients Clients `yaml:"clients"`
 
+	// What calls need besides this server.
+	Calls Calls `yaml:"calls"`
+
 	// How this server talks to other servers.
 	Federation Federation `yaml:"federation"`
 
@@ -186,6 +189,24 @@ type Clients struct {
 	MaxBody Size `yaml:"max_body"`
 }
 
+// Calls says which services calls go by.
+type Calls struct {
+	// A TURN server, for calls of two.
+	TURN TURN `yaml:"turn"`
+	// Addresses of MatrixRTC token services in front of LiveKit, for calls of many.
+	LiveKit []string `yaml:"livekit"`
+}
+
+// TURN is a TURN server that knows a shared secret with this one.
+type TURN struct {
+	// Its addresses, such as "turn:turn.example.org?transport=udp". None: there is no TURN server.
+	URIs []string `yaml:"uris"`
+	// The secret, "static-auth-secret" in the settings of coturn.
+	SharedSecret string `yaml:"shared_secret"`
+	// How long a password is good.
+	Lifetime Duration `yaml:"lifetime"`
+}
+
 // Federation says how this server talks to other servers.
 type Federation struct {
 	// Whether it talks to other servers at all.
@@ -230,6 +251,7 @@ func Default() *Config {
 		Media:      defaultMedia(),
 		RateLimits: defaultLimits(),
 		Clients:    Clients{QueryAccessToken: true, MaxBody: 1 << 20},
+		Calls:      Calls{TURN: TURN{Lifetime: Duration(24 * time.Hour)}},
 		Federation: Federation{Enabled: true},
 		Log:        Log{Level: "info", Format: "auto"},
 	}

@@ -70,6 +70,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 	clientapi.New(clientapi.Parts{
 		Server: c.ServerName, PublicURL: c.PublicURL, Accounts: s.accounts, Rooms: s.rooms,
 		Ephemeral: passing, Push: pushing, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
+		Calls: c.Calls, Now: s.now,
 	}).Routes(s.router)
 	return nil
 }

@@ -97,3 +97,13 @@ CREATE TABLE filters (
   content   {BYTES} NOT NULL,
   PRIMARY KEY (ushard, user_id, filter_id)
 );
+
+-- openid_tokens: by which users prove to third parties who they are. Written by account.
+CREATE TABLE openid_tokens (
+  ushard     {INT8}  NOT NULL,
+  token_hash {BYTES} NOT NULL,
+  user_id    {TEXT}  NOT NULL,
+  expires_ts {INT8}  NOT NULL,
+  PRIMARY KEY (ushard, token_hash)
+) {CLUSTERED};
+CREATE INDEX openid_tokens_expiry ON openid_tokens (expires_ts);
