@@ -2,7 +2,6 @@ package roomserver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"astrocyte/matrix"
@@ -170,11 +169,7 @@ func (r *Rooms) Event(ctx context.Context, v Viewer, id matrix.RoomID, event mat
 	err := r.db.View(ctx, func(tx *store.Tx) error {
 		var err error
 		_, _, out, err = r.visibleEvent(tx, v, id, event)
-		var refused *matrix.Error
-		if errors.As(err, &refused) && refused.Code == matrix.CodeForbidden {
-			return matrix.NotFound("there is no event %s that you may see", event)
-		}
-		return err
+		return notTold(err, event)
 	})
 	return out, err
 }

@@ -215,7 +215,7 @@ func (b *batch) noteRedaction(h *head, s *staged) error {
 		return err
 	}
 	if target.Sender().Server() == s.Sender().Server() || levels.MayRedact(s.Sender()) {
-		b.redact = append(b.redact, redaction{target: target.NID, by: s.NID})
+		b.redact = append(b.redact, redaction{target: target.NID, by: s.NID, of: target})
 	}
 	return nil
 }

@@ -57,7 +57,10 @@ type staged struct {
 }
 
 // redaction is the effect of an accepted redaction on an event of the same room.
-type redaction struct{ target, by int64 }
+type redaction struct {
+	target, by int64
+	of         *Event // the target
+}
 
 func newBatch(ctx context.Context, r *Rooms, tx *store.Tx) *batch {
 	return &batch{
@@ -185,6 +188,7 @@ func (b *batch) write() error {
 	}{
 		{"events", b.insertEvents},
 		{"states", func() error { return state.Insert(b.tx, b.states) }},
+		{"relations", b.writeRelations},
 		{"redactions", b.writeRedactions},
 		{"positions", b.place},
 		{"timeline", b.insertTimeline},

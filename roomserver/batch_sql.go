@@ -111,6 +111,9 @@ func (b *batch) writeRedactions() error {
 		if err != nil {
 			return err
 		}
+		if err := b.dropRelation(r.of); err != nil {
+			return err
+		}
 	}
 	return nil
 }

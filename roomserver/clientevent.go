@@ -81,6 +81,10 @@ func (e *ClientEvent) appendUnsigned(dst []byte) []byte {
 		dst = append(dst, `,"`+SeqKey+`":`...)
 		dst = strconv.AppendInt(dst, e.Seq, 10)
 	}
+	if e.Bundle != nil {
+		dst = append(dst, `,"m.relations":`...)
+		dst = e.Bundle.appendJSON(dst)
+	}
 	if e.Membership != "" {
 		dst = appendMember(dst, `,"membership":`, string(e.Membership))
 	}

@@ -32,6 +32,7 @@ type Event struct {
 
 	Status     int64
 	RedactedBy int64 // nid of the redaction that took effect, or 0
+	Related    bool  // others say more about it than an annotation
 }
 
 // cost is what an event weighs in a cache, in bytes.

@@ -74,13 +74,13 @@ func (r *Rooms) Events(tx *store.Tx, nids []int64) (map[int64]*Event, error) {
 	if len(held) == 0 {
 		return out, nil
 	}
-	redacted, err := readRedacted(tx, held)
+	marked, err := readMarks(tx, held)
 	if err != nil {
-		return nil, fmt.Errorf("read redactions of %d events: %w", len(held), err)
+		return nil, fmt.Errorf("read marks of %d events: %w", len(held), err)
 	}
-	for nid, by := range redacted {
-		if e := *out[nid]; e.RedactedBy != by {
-			e.RedactedBy = by
+	for nid, m := range marked {
+		if e := *out[nid]; e.RedactedBy != m.redactedBy || e.Related != m.related {
+			e.RedactedBy, e.Related = m.redactedBy, m.related
 			out[nid] = &e
 		}
 	}

@@ -17,11 +17,12 @@ func readEvents(tx *store.Tx, nids []int64) ([]eventRow, error) {
 	where, args := named("e.", "event_nid", nids)
 	return store.Select(tx, func(r store.Row) (eventRow, error) {
 		var row eventRow
-		var codec int64
+		var codec, related int64
 		var prev, auth []byte
 		e := &row.event
 		err := r.Scan(&e.NID, &e.Room, &row.id, &e.Status, &e.Tuple, &e.SnapBefore, &e.Rank, &prev, &auth,
-			&e.RedactedBy, &e.TxnDevice, &e.TxnID, &codec, &row.json, &row.version)
+			&e.RedactedBy, &e.TxnDevice, &e.TxnID, &codec, &row.json, &row.version, &related)
+		e.Related = related != 0
 		if err != nil {
 			return row, err
 		}
@@ -32,25 +33,32 @@ func readEvents(tx *store.Tx, nids []int64) ([]eventRow, error) {
 		return row, err
 	}, `
 		SELECT e.event_nid, e.room_nid, e.event_id, e.status, e.tuple_nid, e.snap_before, e.auth_rank, e.prev, e.auth,
-			e.redacted_by, e.txn_device, e.txn_id, j.codec, j.json, r.version
+			e.redacted_by, e.txn_device, e.txn_id, j.codec, j.json, r.version,
+			e.related
 		FROM events e
 		JOIN event_json j ON j.shard = e.shard AND j.event_nid = e.event_nid
 		JOIN rooms r ON r.shard = e.shard AND r.room_nid = e.room_nid
 		WHERE `+where, args...)
 }
 
-// readRedacted tells which of the events are redacted, and by which event.
-func readRedacted(tx *store.Tx, nids []int64) (map[int64]int64, error) {
-	out := make(map[int64]int64)
-	where, args := named("", "event_nid", nids)
+// marks are what may change of an event in the course of time.
+type marks struct {
+	redactedBy int64
+	related    bool
+}
+
+// readMarks tells which of the events are redacted, or have others that are about them.
+func readMarks(tx *store.Tx, nids []int64) (map[int64]marks, error) {
+	out := make(map[int64]marks)
 	err := store.Each(tx, func(r store.Row) error {
-		var nid, by int64
-		if err := r.Scan(&nid, &by); err != nil {
+		var nid, by, related int64
+		if err := r.Scan(&nid, &by, &related); err != nil {
 			return err
 		}
-		out[nid] = by
+		out[nid] = marks{by, related != 0}
 		return nil
-	}, `SELECT event_nid, redacted_by FROM events WHERE redacted_by <> 0 AND `+where, args...)
+	}, `SELECT event_nid, redacted_by, related FROM events
+		WHERE (shard, event_nid) IN {NIDS $1} AND (redacted_by <> 0 OR related <> 0)`, store.List(nids))
 	return out, err
 }
 

@@ -86,7 +86,7 @@ func (r *Rooms) Messages(ctx context.Context, v Viewer, p Page) (*Chunk, error) 
 		if err != nil {
 			return err
 		}
-		out, err = r.page(tx, v, a, p, from, to)
+		out, err = r.page(tx, v, a, p, from, to, itemsOfRoom)
 		return err
 	})
 	return out, err
@@ -114,8 +114,11 @@ func (r *Rooms) bounds(tx *store.Tx, a Access, p Page) (from, to Place, err erro
 	return from, to, nil
 }
 
+// reader reads up to limit places behind a place and up to another one, in a direction.
+type reader func(tx *store.Tx, a Access, backward bool, from, to Place, limit int) ([]Item, error)
+
 // page reads on until it has enough that the viewer may see and wants, or has looked at scanMost places.
-func (r *Rooms) page(tx *store.Tx, v Viewer, a Access, p Page, from, to Place) (*Chunk, error) {
+func (r *Rooms) page(tx *store.Tx, v Viewer, a Access, p Page, from, to Place, read reader) (*Chunk, error) {
 	out := &Chunk{Start: from.String()}
 	if p.From != "" {
 		out.Start = p.From
@@ -123,7 +126,7 @@ func (r *Rooms) page(tx *store.Tx, v Viewer, a Access, p Page, from, to Place) (
 	at := from
 	for looked := 0; looked < scanMost; {
 		step := min(p.Limit+1, scanMost)
-		items, err := r.read(tx, a, p.Backward, at, to, step)
+		items, err := read(tx, a, p.Backward, at, to, step)
 		if err != nil {
 			return nil, err
 		}
@@ -159,8 +162,8 @@ func behind(seq int64, backward bool) Place {
 	return Place(seq)
 }
 
-// read gives the places from one to another, not beyond what the user may read.
-func (r *Rooms) read(tx *store.Tx, a Access, backward bool, from, to Place, limit int) ([]Item, error) {
+// itemsOfRoom reads the places of the timeline, not beyond what the user may read.
+func itemsOfRoom(tx *store.Tx, a Access, backward bool, from, to Place, limit int) ([]Item, error) {
 	if backward {
 		items, err := itemsBefore(tx, a.Room, int64(from)+1, limit)
 		for i, it := range items {
@@ -200,11 +203,11 @@ func (r *Rooms) Around(ctx context.Context, v Viewer, id matrix.RoomID, event ma
 		}
 		s := &Surroundings{Event: shown, Snap: it.Snap, Room: a.Room, Start: Place(it.Seq - 1).String(), End: Place(it.Seq).String()}
 		if limit > 0 {
-			before, err := r.page(tx, v, a, Page{Backward: true, Limit: limit - limit/2, Keep: keep}, Place(it.Seq-1), Place(-maxSeq))
+			before, err := r.page(tx, v, a, Page{Backward: true, Limit: limit - limit/2, Keep: keep}, Place(it.Seq-1), Place(-maxSeq), itemsOfRoom)
 			if err != nil {
 				return err
 			}
-			after, err := r.page(tx, v, a, Page{Limit: max(limit/2, 1), Keep: keep}, Place(it.Seq), Place(maxSeq))
+			after, err := r.page(tx, v, a, Page{Limit: max(limit/2, 1), Keep: keep}, Place(it.Seq), Place(maxSeq), itemsOfRoom)
 			if err != nil {
 				return err
 			}

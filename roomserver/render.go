@@ -2,6 +2,8 @@ package roomserver
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
@@ -20,6 +22,14 @@ type Viewer struct {
 // Ignored is a set of users.
 type Ignored map[matrix.UserID]bool
 
+// list are the ignored users.
+func (i *Ignored) list() []matrix.UserID {
+	if i == nil {
+		return nil
+	}
+	return slices.Collect(maps.Keys(*i))
+}
+
 func (i *Ignored) has(u matrix.UserID) bool { return i != nil && (*i)[u] }
 
 // ClientEvent is an event as it is shown to one viewer.
@@ -31,11 +41,21 @@ type ClientEvent struct {
 	Prev       *Event            // the state event that it replaced
 	Because    *Event            // its redaction
 	Membership matrix.Membership // of the viewer when it was sent; empty: not told
+	Bundle     *Bundle           // what others say about it; nil: nothing
 	At         int64             // milliseconds: when it is shown
 }
 
 // Render shows places of a room's timeline to a viewer: those that they may see, in the same order.
 func (r *Rooms) Render(tx *store.Tx, v Viewer, room RoomNID, items []Item) ([]*ClientEvent, error) {
+	look, err := r.sight(tx, v, room)
+	if err != nil {
+		return nil, err
+	}
+	return r.render(tx, v, items, look, look)
+}
+
+// render shows places as one sight lets them be seen, and what others say about them as another one does.
+func (r *Rooms) render(tx *store.Tx, v Viewer, items []Item, look, others *sight) ([]*ClientEvent, error) {
 	nids := make([]int64, len(items))
 	for i, it := range items {
 		nids[i] = it.NID
@@ -44,15 +64,11 @@ func (r *Rooms) Render(tx *store.Tx, v Viewer, room RoomNID, items []Item) ([]*C
 	if err != nil {
 		return nil, err
 	}
-	look, err := r.sight(tx, v, room)
-	if err != nil {
-		return nil, err
-	}
 	var out []*ClientEvent
 	for _, it := range items {
 		e, ok := events[it.NID]
 		if !ok {
-			return nil, fmt.Errorf("the timeline of room %d names the event %d, which is not there", room, it.NID)
+			return nil, fmt.Errorf("the timeline of room %d names the event %d, which is not there", look.room, it.NID)
 		}
 		seen, membership, err := look.sees(e, it)
 		if err != nil {
@@ -62,7 +78,10 @@ func (r *Rooms) Render(tx *store.Tx, v Viewer, room RoomNID, items []Item) ([]*C
 			out = append(out, &ClientEvent{Event: e, Seq: it.Seq, Membership: membership})
 		}
 	}
-	return out, r.complete(tx, v, out)
+	if err := r.complete(tx, v, out); err != nil {
+		return nil, err
+	}
+	return out, r.addBundles(tx, v, others, out)
 }
 
 // RenderState shows state events to a viewer who may read the room's state.

@@ -12,6 +12,9 @@ import (
 // sensible refuses drafts that the rules of events would let pass, but which a server must not send for
 // its users.
 func (b *batch) sensible(h *head, d *Draft) error {
+	if err := b.sensibleRelation(h, d); err != nil {
+		return err
+	}
 	switch d.Type {
 	case "m.room.canonical_alias":
 		return b.sensibleAlias(h, d)

@@ -14,6 +14,7 @@ import (
 type sight struct {
 	r    *Rooms
 	tx   *store.Tx
+	room RoomNID
 	user matrix.UserID
 	not  *Ignored // users that they ignore
 	// joinedUntil is the last place at or after which the user was in the room.
@@ -30,7 +31,7 @@ type glance struct {
 }
 
 func (r *Rooms) sight(tx *store.Tx, v Viewer, room RoomNID) (*sight, error) {
-	s := &sight{r: r, tx: tx, user: v.User, not: v.Ignores, memo: make(map[int64]glance)}
+	s := &sight{r: r, tx: tx, room: room, user: v.User, not: v.Ignores, memo: make(map[int64]glance)}
 	ur, ok, err := r.UserRoom(tx, v.User, room)
 	if err != nil {
 		return nil, fmt.Errorf("read the membership of %s: %w", v.User, err)

@@ -38,6 +38,19 @@ func itemOf(tx *store.Tx, event int64) (Item, bool, error) {
 		WHERE e.shard = $1 AND e.event_nid = $2 AND e.status = $3`, event&0xff, event, int64(statusAccepted))
 }
 
+// itemsByID finds the places of events of a room, in no order.
+func itemsByID(tx *store.Tx, room RoomNID, ids []matrix.EventID) ([]Item, error) {
+	nids, err := store.Select(tx, scanNID, `
+		SELECT event_nid FROM event_ids WHERE event_id {IN $1 TEXT} AND room_nid = $2`, store.List(ids), int64(room))
+	if err != nil {
+		return nil, err
+	}
+	return store.Select(tx, scanItem, `
+		SELECT t.seq, t.pos, t.event_nid, t.snap FROM events e
+		JOIN timeline t ON t.shard = e.shard AND t.room_nid = e.room_nid AND t.seq = e.seq
+		WHERE (e.shard, e.event_nid) IN {NIDS $1} AND e.status = $2`, store.List(nids), int64(statusAccepted))
+}
+
 // newestGap finds the greatest seq above a place before which events are missing.
 func newestGap(tx *store.Tx, room RoomNID, above int64) (int64, bool, error) {
 	return store.One(tx, func(r store.Row) (seq int64, err error) { return seq, r.Scan(&seq) }, `
