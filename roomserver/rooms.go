@@ -50,16 +50,17 @@ type Options struct {
 
 // Rooms are the rooms that this server takes part in.
 type Rooms struct {
-	db     *store.DB
-	server matrix.ServerName
-	keyID  matrix.KeyID
-	key    ed25519.PrivateKey
-	now    func() time.Time
-	log    *slog.Logger
-	states *state.States
-	nids   *lru.Cache[matrix.RoomID, RoomNID]
-	events *lru.Cache[int64, *Event]
-	queue  chan *wish
+	db      *store.DB
+	server  matrix.ServerName
+	keyID   matrix.KeyID
+	key     ed25519.PrivateKey
+	now     func() time.Time
+	log     *slog.Logger
+	states  *state.States
+	nids    *lru.Cache[matrix.RoomID, RoomNID]
+	events  *lru.Cache[int64, *Event]
+	queue   chan *wish
+	process string // who holds the leases of followers
 }
 
 // queueMost bounds the wishes that wait for the committer. Whoever finds it full waits to enter.
@@ -68,7 +69,7 @@ const queueMost = 4096
 // New makes the rooms. Nothing can be written before Run runs.
 func New(o Options) *Rooms {
 	return &Rooms{
-		db: o.DB, server: o.Server, keyID: o.KeyID, key: o.Key, now: o.Now, log: o.Log,
+		db: o.DB, process: processName(o.DB), server: o.Server, keyID: o.KeyID, key: o.Key, now: o.Now, log: o.Log,
 		states: state.New(o.DB, o.Memory/2),
 		nids:   lru.New[matrix.RoomID, RoomNID](o.Memory / 16),
 		events: lru.New[int64, *Event](o.Memory * 7 / 16),

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -28,18 +29,27 @@ type migration struct {
 // migrations reads the embedded steps.
 func migrations() fs.FS { return schema }
 
-// readMigrations reads schema/NNNN_name.sql in the order of their numbers.
-func readMigrations(files fs.FS) ([]migration, error) {
+// readMigrations reads schema/NNNN_name.sql in the order of their numbers. Where a step has a part that
+// only one engine understands it stands in NNNN_name.engine.sql, and follows.
+func readMigrations(files fs.FS, engine string) ([]migration, error) {
 	names, err := fs.Glob(files, "schema/*.sql")
 	if err != nil {
 		return nil, err
 	}
 	var all []migration
 	for _, name := range names {
+		if strings.Count(path.Base(name), ".") > 1 {
+			continue
+		}
 		text, err := fs.ReadFile(files, name)
 		if err != nil {
 			return nil, err
 		}
+		own, err := fs.ReadFile(files, strings.TrimSuffix(name, ".sql")+"."+engine+".sql")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		text = append(text, own...)
 		number, _, _ := strings.Cut(path.Base(name), "_")
 		n, err := strconv.ParseInt(number, 10, 32)
 		if err != nil || n < 1 {
@@ -61,7 +71,7 @@ func readMigrations(files fs.FS) ([]migration, error) {
 // the same time: each step locks the table of steps and looks whether it is still to be done. Steps that
 // this program does not know are a newer version's, beside which it can run.
 func (db *DB) migrate(ctx context.Context, files fs.FS) error {
-	all, err := readMigrations(files)
+	all, err := readMigrations(files, db.Engine())
 	if err != nil {
 		return fmt.Errorf("read the schema: %w", err)
 	}

@@ -1,0 +1,202 @@
+package roomserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"astrocyte/bus"
+	"astrocyte/store"
+)
+
+// Passed is an event as a follower of the stream meets it.
+type Passed struct {
+	Room RoomNID
+	Item
+}
+
+// Follower is work that is done about every event of the stream once, in its order, after the commit of
+// the event: what can be computed again need not make the sender wait. History, which is news to nobody,
+// does not pass.
+//
+// Of all nodes one does the work, by a lease. How far it has got is a durable cursor, which moves in the
+// transaction that writes what came of the work: after a crash it goes on where that was committed.
+type Follower struct {
+	Name    string // of the cursor and the lease
+	Node    string // who holds the lease; empty: this process
+	FromNow bool   // a follower that is new begins at the newest event, not at the first one
+	Batch   int    // the most events that are taken at a time; 0: 200
+	// Take does the work about some events, outside of any transaction, and gives what is to be written
+	// with the cursor, or nil. What it writes so is done exactly once; what it does by itself may be done
+	// again after a crash. An error means that all of them are tried again later.
+	Take func(ctx context.Context, events []Passed) (write func(tx *store.Tx) error, err error)
+}
+
+const (
+	followEvery = 3 * time.Second  // how often a follower looks by itself: hints may be lost
+	followLease = 15 * time.Second // after this time another node takes over from one that died
+	followPause = time.Second      // after a failure, doubled with each further one
+	followRest  = time.Minute      // the longest pause
+	followBatch = 200
+)
+
+// errPassedBy means that another node does the work by now.
+var errPassedBy = errors.New("another node follows")
+
+// processName is who this process is to the others. SQLite has one process at a time: it goes on with the
+// leases of the one before.
+func processName(db *store.DB) string {
+	if db.Engine() == "sqlite" {
+		return "process"
+	}
+	return randomText()
+}
+
+// Follow runs a follower until the context ends.
+func (r *Rooms) Follow(ctx context.Context, wakes bus.Bus, f Follower) error {
+	if f.Batch == 0 {
+		f.Batch = followBatch
+	}
+	if f.Node == "" {
+		f.Node = r.process
+	}
+	return r.db.Alone(ctx, "follower "+f.Name, f.Node, followLease, func(ctx context.Context, l store.Lease) error {
+		news := wakes.Subscribe(bus.Room)
+		defer news.Close()
+		pause := followPause
+		for {
+			err := r.catchUp(ctx, &f, l)
+			wait := followEvery
+			switch {
+			case ctx.Err() != nil, errors.Is(err, errPassedBy):
+				return nil
+			case err != nil:
+				r.log.Error("a follower failed, and tries again", "follower", f.Name, "in", pause, "error", err)
+				wait, pause = pause, min(2*pause, followRest)
+			default:
+				pause = followPause
+			}
+			if !rest(ctx, news, wait, err == nil) {
+				return nil
+			}
+		}
+	})
+}
+
+// rest waits for news, where they matter, or for the time to be over; false: the context has ended.
+func rest(ctx context.Context, news *bus.Subscription, d time.Duration, newsMatter bool) bool {
+	c := news.C
+	if !newsMatter {
+		c = nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+	case <-c:
+	}
+	return true
+}
+
+// catchUp takes what has passed until there is no more.
+func (r *Rooms) catchUp(ctx context.Context, f *Follower, l store.Lease) error {
+	for {
+		n, err := r.followOn(ctx, f, l)
+		if err != nil || n < f.Batch {
+			return err
+		}
+	}
+}
+
+// followOn takes one batch.
+func (r *Rooms) followOn(ctx context.Context, f *Follower, l store.Lease) (int, error) {
+	from, events, err := r.passed(ctx, f)
+	if err != nil || len(events) == 0 {
+		return 0, err
+	}
+	write, err := f.Take(ctx, events)
+	if err != nil {
+		return 0, err
+	}
+	err = r.db.Update(ctx, func(tx *store.Tx) error {
+		if held, err := tx.Holds(l); err != nil || !held {
+			return errors.Join(err, errPassedBy)
+		}
+		moved, err := moveFollower(tx, f.Name, from, events[len(events)-1].Pos)
+		if err != nil {
+			return fmt.Errorf("move the cursor: %w", err)
+		}
+		if !moved {
+			return errPassedBy
+		}
+		if write == nil {
+			return nil
+		}
+		return write(tx)
+	})
+	return len(events), err
+}
+
+// passed reads where the follower is and what comes next. A position is seen only when all before it
+// are, so nothing is jumped over.
+func (r *Rooms) passed(ctx context.Context, f *Follower) (from int64, events []Passed, err error) {
+	read := func(tx *store.Tx) (known bool, err error) {
+		if from, known, err = followerPos(tx, f.Name); err == nil && known {
+			events, err = passedAfter(tx, from, f.Batch)
+		}
+		return known, err
+	}
+	var known bool
+	if err := r.db.View(ctx, func(tx *store.Tx) error { known, err = read(tx); return err }); err != nil || known {
+		return from, events, err
+	}
+	err = r.db.Update(ctx, func(tx *store.Tx) error {
+		first := int64(0)
+		if f.FromNow {
+			if first, err = tx.Pos(); err != nil {
+				return err
+			}
+		}
+		if err := beginFollowing(tx, f.Name, first); err != nil {
+			return fmt.Errorf("begin to follow: %w", err)
+		}
+		_, err := read(tx)
+		return err
+	})
+	return from, events, err
+}
+
+// Reached waits until a follower has taken all events that are there now, so that who acts on what it
+// wrote sees their own events; but not for longer than the patience lasts.
+func (r *Rooms) Reached(ctx context.Context, follower string, patience time.Duration) error {
+	var goal int64
+	end := time.Now().Add(patience)
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		behind := false
+		err := r.db.View(ctx, func(tx *store.Tx) (err error) {
+			if goal == 0 {
+				if goal, err = tx.Pos(); err != nil {
+					return err
+				}
+			}
+			at, _, err := followerPos(tx, follower)
+			if err != nil || at >= goal {
+				return err
+			}
+			next, err := passedAfter(tx, at, 1)
+			behind = len(next) > 0 && next[0].Pos <= goal
+			return err
+		})
+		if err != nil || !behind || time.Now().Add(pause).After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}

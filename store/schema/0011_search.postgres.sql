@@ -1,0 +1,6 @@
+-- What stands in a document, as terms. Written by search.
+CREATE TABLE search_terms (
+	doc_id {INT8} PRIMARY KEY,
+	terms  TSVECTOR NOT NULL
+);
+CREATE INDEX search_terms_gin ON search_terms USING gin (terms);
