@@ -2,7 +2,9 @@ package syncapi
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -31,10 +33,7 @@ func (s *socket) push() error {
 		if err != nil {
 			return err
 		}
-		if err := s.admit(); err != nil {
-			return err
-		}
-		if err := s.pushOnce(behind); err != nil {
+		if err := aside(func() error { return s.pushOnce(behind) }); err != nil {
 			return err
 		}
 		if err := s.sleep(waiter, beat, time.Now()); err != nil {
@@ -43,8 +42,26 @@ func (s *socket) push() error {
 	}
 }
 
+// aside runs fn on a goroutine of its own. The goroutines of a socket live long and mostly sleep: what goes
+// deep is done on another stack, so that theirs stay small. A panic ends the socket and not the server.
+func aside(fn func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if v := recover(); v != nil {
+				done <- fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+			}
+		}()
+		done <- fn()
+	}()
+	return <-done
+}
+
 // pushOnce reads what is new and tells it, if there is anything.
 func (s *socket) pushOnce(behind bool) error {
+	if err := s.admit(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	s.asks.shown = s.acked
 	s.mu.Unlock()

@@ -29,7 +29,8 @@ func (s *socket) serve() {
 			s.noteEnd(err)
 			return
 		}
-		if err := s.handle(f); err != nil {
+		if err := aside(func() error { return s.handle(f) }); err != nil {
+			s.fail(err)
 			return
 		}
 	}

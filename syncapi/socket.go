@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -47,7 +48,7 @@ type socket struct {
 	acked   Token
 	pending []Token // told and not acknowledged, oldest first
 	moved   chan struct{}
-	leaving sync.Once
+	parted  atomic.Bool // a close frame was sent
 }
 
 func newSocket(a *API, conn *websocket.Conn, r *http.Request, c *httpapi.Caller) *socket {
@@ -69,7 +70,8 @@ func (s *socket) live() {
 	defer s.conn.Close()
 	defer s.cancel()
 	s.conn.SetReadLimit(frameMost)
-	if !s.login() {
+	if err := aside(s.login); err != nil {
+		s.fail(err)
 		return
 	}
 	var pushing sync.WaitGroup
@@ -86,28 +88,27 @@ func (s *socket) live() {
 }
 
 // login reads the first frame.
-func (s *socket) login() bool {
+func (s *socket) login() error {
 	_ = s.conn.SetReadDeadline(time.Now().Add(authTime))
 	f, err := s.read()
-	if err != nil {
-		var late net.Error
-		if errors.As(err, &late) && late.Timeout() {
-			s.part(closeNoAuth, "the first frame did not come in time")
-		}
-		return false
-	}
-	if f.Type != "auth" {
+	var late net.Error
+	switch {
+	case errors.As(err, &late) && late.Timeout():
+		s.part(closeNoAuth, "the first frame did not come in time")
+		return err
+	case err != nil:
+		return err
+	case f.Type != "auth":
 		s.part(closeBadFrame, "the first frame must be auth")
-		return false
+		return errFrame
 	}
 	if err := s.authenticate(f); err != nil {
-		s.fail(err)
-		return false
+		return err
 	}
 	return s.write(readyFrame{
 		Type: "ready", User: s.viewer.User, Device: s.viewer.Device,
 		HeartbeatMS: heartbeat.Milliseconds(), Window: windowMost, FrameMost: frameMost,
-	}) == nil
+	})
 }
 
 // authenticate finds who the client is, and what it wants to be told.
@@ -183,19 +184,20 @@ func (s *socket) writeText(text []byte) error {
 	return s.conn.WriteMessage(websocket.TextMessage, text)
 }
 
-// fail tells the client why it cannot go on, and ends the socket.
+// fail tells the client why it cannot go on, and ends the socket. What is wrong with the connection, or was
+// told already, is not told.
 func (s *socket) fail(err error) {
-	if s.ctx.Err() != nil {
+	var broken net.Error
+	var closed *websocket.CloseError
+	switch {
+	case s.ctx.Err() != nil, s.parted.Load(), errors.As(err, &broken), errors.As(err, &closed), errors.Is(err, websocket.ErrCloseSent), errors.Is(err, websocket.ErrReadLimit):
 		return
 	}
 	body, theirs := faultOf(err)
 	code := closeRefused
 	if !theirs {
 		code = closeInternal
-		var broken net.Error
-		if !errors.As(err, &broken) && !errors.Is(err, websocket.ErrCloseSent) {
-			s.a.log.Error("push over a socket", "user", s.viewer.User, "request", s.caller.Request, "err", err)
-		}
+		s.a.log.Error("serve a socket", "user", s.viewer.User, "request", s.caller.Request, "err", err)
 	}
 	_ = s.write(plainFrame{Type: "error", MatrixError: body})
 	s.part(code, "see the error frame")
@@ -203,11 +205,12 @@ func (s *socket) fail(err error) {
 
 // part sends the close frame.
 func (s *socket) part(code int, reason string) {
-	s.leaving.Do(func() {
-		socketEnds.WithLabelValues(closeName(code)).Inc()
-		text := websocket.FormatCloseMessage(code, reason[:min(len(reason), maxReasonLength)])
-		_ = s.conn.WriteControl(websocket.CloseMessage, text, time.Now().Add(time.Second))
-	})
+	if s.parted.Swap(true) {
+		return
+	}
+	socketEnds.WithLabelValues(closeName(code)).Inc()
+	text := websocket.FormatCloseMessage(code, reason[:min(len(reason), maxReasonLength)])
+	_ = s.conn.WriteControl(websocket.CloseMessage, text, time.Now().Add(time.Second))
 }
 
 // end ends the socket from outside.
