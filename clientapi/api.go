@@ -16,6 +16,7 @@ import (
 	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
+	"astrocyte/media"
 	"astrocyte/push"
 	"astrocyte/roomserver"
 )
@@ -27,6 +28,7 @@ type Parts struct {
 	Accounts  *account.Accounts
 	Rooms     *roomserver.Rooms
 	Ephemeral *ephemeral.Ephemeral
+	Media     *media.Repository
 	Push      *push.Push
 	Calls     config.Calls
 	Now       func() time.Time
@@ -44,6 +46,7 @@ type API struct {
 	rooms     *roomserver.Rooms
 	version   matrix.RoomVersion
 	ephemeral *ephemeral.Ephemeral
+	media     *media.Repository
 	push      *push.Push
 	calls     config.Calls
 	now       func() time.Time
@@ -55,6 +58,7 @@ func New(p Parts) *API {
 	return &API{
 		server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push,
 		calls: p.Calls, now: p.Now, position: p.Position,
+		media: p.Media,
 	}
 }
 
@@ -79,6 +83,7 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.typingRoutes(r)
 	a.receiptRoutes(r)
 	a.presenceRoutes(r)
+	a.mediaRoutes(r)
 	a.pushRuleRoutes(r)
 	a.pusherRoutes(r)
 }

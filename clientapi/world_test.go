@@ -18,6 +18,7 @@ import (
 	"astrocyte/config"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
+	"astrocyte/media"
 	"astrocyte/store"
 	"astrocyte/testkit"
 	"astrocyte/testkit/story"
@@ -57,7 +58,11 @@ func (w *world) node(change ...func(*account.Options)) (*account.Accounts, http.
 	}
 	accounts := account.New(o)
 	router := httpapi.New(httpapi.Options{Authenticate: accounts.Authenticate})
-	clientapi.New(clientapi.Parts{Server: "example.org", PublicURL: "https://matrix.example.org", Accounts: accounts, DefaultVersion: "12", Now: time.Now, Calls: config.Calls{
+	files, err := media.New(media.Options{DB: w.db, Server: "example.org", Config: config.Default().Media, Folder: w.t.TempDir()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	clientapi.New(clientapi.Parts{Media: files, Server: "example.org", PublicURL: "https://matrix.example.org", Accounts: accounts, DefaultVersion: "12", Now: time.Now, Calls: config.Calls{
 		TURN:    config.TURN{URIs: []string{"turn:turn.example.org"}, SharedSecret: "s", Lifetime: config.Duration(time.Hour)},
 		LiveKit: []string{"https://rtc.example.org"},
 	}}).Routes(router)

@@ -14,6 +14,7 @@ import (
 	"astrocyte/account"
 	"astrocyte/config"
 	"astrocyte/httpapi"
+	"astrocyte/media"
 	"astrocyte/roomserver"
 	"astrocyte/store"
 )
@@ -40,6 +41,7 @@ type Server struct {
 	now      func() time.Time
 	accounts *account.Accounts
 	rooms    *roomserver.Rooms
+	media    *media.Repository
 	router   *httpapi.Router
 	limiter  *httpapi.Limiter
 

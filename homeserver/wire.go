@@ -1,9 +1,11 @@
 package homeserver
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"strings"
 
 	"astrocyte/account"
@@ -11,6 +13,7 @@ import (
 	"astrocyte/clientapi"
 	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
+	"astrocyte/media"
 	"astrocyte/push"
 	"astrocyte/roomserver"
 	"astrocyte/store"
@@ -57,6 +60,15 @@ func (s *Server) makeParts(ctx context.Context) error {
 		h.DevicesGone = append(h.DevicesGone, pushing.DevicesGone)
 		h.Deactivated = append(h.Deactivated, passing.Deactivated, pushing.Deactivated)
 	})
+
+	s.media, err = media.New(media.Options{
+		DB: s.db, Server: c.ServerName, Config: c.Media, Folder: cmp.Or(c.Media.Folder, filepath.Join(c.DataDir, "media")),
+		Log: s.logOf("media"), Now: s.now,
+	})
+	if err != nil {
+		return err
+	}
+	s.runs("media", s.media.Run)
 
 	s.limiter = httpapi.NewLimiter(limitsOf(c.RateLimits), s.now)
 	news := syncapi.New(syncapi.Options{

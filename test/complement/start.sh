@@ -37,6 +37,9 @@ rooms: {default_version: "11"} # what the suite takes for granted where it names
 federation:
   allow_private_addresses: true
   certificate_authorities: [$ca/ca.crt]
+media:
+  unauthenticated_downloads: true # the suite asks at the old endpoints
+  previews: {enabled: true, allow: [0.0.0.0/0, "::/0"]}
 application_services: [/complement/appservice/*.yaml]
 log: {level: ${LOG_LEVEL:-info}, format: text}
 END
