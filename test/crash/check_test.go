@@ -8,7 +8,7 @@ import (
 )
 
 // check compares what the server promised with what it has.
-func (w *world) check(round int) {
+func (w *world) check() {
 	w.t.Helper()
 	w.checkFaults()
 	w.repeat()

@@ -16,11 +16,13 @@ import (
 	"time"
 
 	"astrocyte/testkit"
+	"astrocyte/testkit/story"
 )
 
 const (
 	senders = 6 // by HTTP; as many users
 	sockets = 2 // senders by WebSocket
+	readers = 4 // by long poll and by WebSocket in turn
 	rooms   = 3
 )
 
@@ -41,73 +43,144 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	program := buildProgram(t)
 	rounds := roundsToRun(t)
 	testkit.Each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, newProcess(t, program, dsn))
+		p := newProcess(t, program, dsn)
+		p.start()
+		w := newWorld(t, p)
 		for n := range rounds {
-			w.round(n)
-			w.check(n)
+			w.round(p)
+			p.start()
+			w.check()
+			w.tell(n)
 		}
-		w.process.stop()
+		p.stop()
 		checkDatabase(t, dsn)
 	})
 }
 
-// world is a server with its users and all that it promised them.
-type world struct {
-	t       *testing.T
-	process *process
-	rooms   []string
-	senders []*sender
-	readers []*reader
+// TestTheOtherNodeGoesOn kills one of two nodes: what it acknowledged is there on the other one, which goes
+// on meanwhile, and where its users go on too.
+func TestTheOtherNodeGoesOn(t *testing.T) {
+	t.Parallel()
+	program := buildProgram(t)
+	rounds := roundsToRun(t)
+	dsn := testkit.Postgres(t)
+	one := newProcess(t, program, dsn)
+	one.start()
+	two := newProcess(t, program, dsn)
+	two.takeKey(one)
+	two.start()
+	w := newWorld(t, one, two)
+	for n := range rounds {
+		victim, other := one, two
+		if n%2 == 1 {
+			victim, other = two, one
+		}
+		w.round(victim)
+		w.move(victim, other)
+		w.check()
+		victim.start()
+		w.spread()
+		w.check()
+		w.tell(n)
+	}
+	one.stop()
+	two.stop()
+	checkDatabase(t, dsn)
 }
 
-// newWorld starts the server, and makes the users and the rooms.
-func newWorld(t *testing.T, p *process) *world {
+// world is a server with its users and all that it promised them.
+type world struct {
+	t         *testing.T
+	processes []*process
+	rooms     []string
+	senders   []*sender
+	readers   []*reader
+}
+
+// newWorld makes the users, spread over the nodes, and the rooms.
+func newWorld(t *testing.T, nodes ...*process) *world {
 	t.Helper()
-	w := &world{t: t, process: p}
-	p.start()
+	w := &world{t: t, processes: nodes}
 	ctx := t.Context()
 	for i := range senders + sockets {
-		u := register(t, p, fmt.Sprintf("sender%d", i))
-		w.senders = append(w.senders, &sender{user: u, socket: i >= senders, txns: map[string]*message{}})
+		u := register(t, nodes[0], fmt.Sprintf("sender%d", i))
+		w.senders = append(w.senders, &sender{user: u, socket: i >= senders, receipts: map[string]string{}})
 	}
-	for i := range 2 {
-		u := register(t, p, fmt.Sprintf("reader%d", i))
-		w.readers = append(w.readers, newReader(u, i == 1))
+	for i := range readers {
+		u := register(t, nodes[0], fmt.Sprintf("reader%d", i))
+		w.readers = append(w.readers, newReader(u, i%2 == 1))
 	}
 	for range rooms {
 		room := w.senders[0].user.must(ctx, t, "POST", "/createRoom", map[string]any{"preset": "public_chat"}).At("room_id").Text()
 		w.rooms = append(w.rooms, room)
-		for _, s := range w.senders[1:] {
-			s.user.must(ctx, t, "POST", "/join/"+room, map[string]any{})
-		}
-		for _, r := range w.readers {
-			r.user.must(ctx, t, "POST", "/join/"+room, map[string]any{})
+		for _, u := range w.users()[1:] {
+			u.must(ctx, t, "POST", story.Path("join", room), map[string]any{})
 		}
 	}
+	w.spread()
 	return w
 }
 
-// round lets everybody send and read, and kills the server at a random moment.
-func (w *world) round(n int) {
+func (w *world) users() []*account {
+	var all []*account
+	for _, s := range w.senders {
+		all = append(all, s.user)
+	}
+	for _, r := range w.readers {
+		all = append(all, r.user)
+	}
+	return all
+}
+
+// spread lets the users go to the nodes in turn.
+func (w *world) spread() {
+	for i, u := range w.users() {
+		u.p = w.processes[i/2%len(w.processes)]
+	}
+}
+
+// move lets the users of one node go to another.
+func (w *world) move(from, to *process) {
+	for _, u := range w.users() {
+		if u.p == from {
+			u.p = to
+		}
+	}
+}
+
+// round lets everybody send and read, and kills a node at a random moment. Those at other nodes go on for
+// a while, and must get on.
+func (w *world) round(victim *process) {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	defer cancel()
 	var all sync.WaitGroup
 	for _, s := range w.senders {
-		all.Go(func() { s.run(ctx, n, w.rooms) })
+		all.Go(func() { s.run(ctx, w.rooms) })
 	}
 	for _, r := range w.readers {
 		all.Go(func() { r.run(ctx) })
 	}
-	span := 300*time.Millisecond + rand.N(1500*time.Millisecond)
-	time.Sleep(span)
-	w.process.kill()
+	time.Sleep(300*time.Millisecond + rand.N(1500*time.Millisecond))
+	victim.kill()
+	for _, s := range w.senders {
+		if before := s.acknowledged.Load(); s.user.p != victim {
+			for end := time.Now().Add(30 * time.Second); s.acknowledged.Load() == before; time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(end) {
+					w.t.Errorf("%s does not get on at the other node", s.user.id)
+					break
+				}
+			}
+		}
+	}
 	cancel()
 	all.Wait()
-	w.process.start()
-	acknowledged := 0
+}
+
+func (w *world) tell(round int) {
+	n := int64(0)
 	for _, s := range w.senders {
-		acknowledged += s.acknowledged
+		n += s.acknowledged.Load()
 	}
-	w.t.Logf("round %d: killed after %v, %d events acknowledged so far", n, span.Round(time.Millisecond), acknowledged)
+	w.t.Logf("round %d: %d events acknowledged so far", round, n)
 }

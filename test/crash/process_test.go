@@ -2,6 +2,8 @@ package crash
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -34,30 +36,25 @@ func buildProgram(t *testing.T) string {
 type process struct {
 	t         *testing.T
 	program   string
+	data      string
 	arguments []string
 	url       string
 	running   *exec.Cmd
+	ended     chan error // what came of it; nil: it was not started, or was ended
 	log       *os.File
 	client    *http.Client
 }
 
 func newProcess(t *testing.T, program, dsn string) *process {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address, data := l.Addr().String(), t.TempDir()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address, data := freeAddress(t), t.TempDir()
 	log, err := os.Create(filepath.Join(data, "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}
 	p := &process{
-		t: t, program: program, url: "http://" + address, log: log,
+		t: t, program: program, data: data, url: "http://" + address, log: log,
 		client:    &http.Client{Transport: transport, Timeout: 30 * time.Second},
 		arguments: []string{"serve", "--listen", address, "--data", data, "--database", dsn},
 	}
@@ -70,6 +67,31 @@ func newProcess(t *testing.T, program, dsn string) *process {
 	return p
 }
 
+// freeAddress finds an address to which the server can come back each time: its port is none of those that
+// systems give to outgoing connections.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for {
+		address := fmt.Sprintf("127.0.0.1:%d", 15000+rand.N(15000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
+	}
+}
+
+// takeKey gives the node the signing key of another one of its server, which has been started.
+func (p *process) takeKey(other *process) {
+	p.t.Helper()
+	key, err := os.ReadFile(filepath.Join(other.data, "signing.key"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(p.data, "signing.key"), key, 0o600)
+	}
+	if err != nil {
+		p.t.Fatalf("take over the key: %v", err)
+	}
+}
+
 // start starts the program and waits until it answers.
 func (p *process) start() {
 	p.t.Helper()
@@ -79,6 +101,9 @@ func (p *process) start() {
 	if err := p.running.Start(); err != nil {
 		p.t.Fatalf("start the server: %v", err)
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- p.running.Wait() }()
+	p.ended = ended
 	began := time.Now()
 	for {
 		call := story.Call{URL: p.url, Method: "GET", Path: "/_matrix/client/versions"}
@@ -87,6 +112,9 @@ func (p *process) start() {
 		cancel()
 		if err == nil {
 			return
+		}
+		if len(ended) > 0 {
+			p.t.Fatalf("the server ended at its start:\n%s", p.lastLines())
 		}
 		if time.Since(began) > 60*time.Second {
 			p.t.Fatalf("the server does not answer: %v", err)
@@ -97,24 +125,43 @@ func (p *process) start() {
 
 // kill ends the program by SIGKILL, which it cannot notice.
 func (p *process) kill() {
-	if p.running == nil {
-		return
-	}
-	_ = p.running.Process.Kill() // it may have ended by itself, which the log tells
-	_ = p.running.Wait()
-	p.running = nil
+	p.end(syscall.SIGKILL)
 }
 
 // stop ends the program in order.
 func (p *process) stop() {
 	p.t.Helper()
-	if err := p.running.Process.Signal(syscall.SIGTERM); err != nil {
-		p.t.Fatalf("stop the server: %v", err)
-	}
-	if err := p.running.Wait(); err != nil {
+	if err := p.end(syscall.SIGTERM); err != nil {
 		p.t.Errorf("the server was told to stop, and ended with %v", err)
 	}
-	p.running = nil
+}
+
+// end sends a signal, and waits for the end. A program that has ended by itself is a fault.
+func (p *process) end(signal syscall.Signal) error {
+	p.t.Helper()
+	if p.ended == nil {
+		return nil
+	}
+	ended := p.ended
+	p.ended = nil
+	select {
+	case err := <-ended:
+		p.t.Errorf("the server has ended by itself: %v\n%s", err, p.lastLines())
+		return nil
+	default:
+	}
+	if err := p.running.Process.Signal(signal); err != nil {
+		p.t.Errorf("end the server: %v", err)
+	}
+	return <-ended
+}
+
+func (p *process) lastLines() string {
+	text, err := os.ReadFile(p.log.Name())
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-3000):])
 }
 
 // checkLog shows what the server logged as an error.

@@ -60,10 +60,13 @@ func (r *reader) poll(ctx context.Context, wait int) error {
 func (r *reader) listen(ctx context.Context) {
 	conn, err := dial(ctx, r.user, r.since)
 	if err != nil {
-		r.fault = fmt.Errorf("open a socket: %w", err)
+		if ctx.Err() == nil {
+			r.fault = fmt.Errorf("open a socket: %w", err)
+		}
 		return
 	}
 	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	for ctx.Err() == nil {
 		f, err := readFrame(conn)
 		if err != nil {

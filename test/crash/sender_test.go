@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -25,33 +26,34 @@ type sender struct {
 	socket bool
 
 	messages     []*message // in the order of sending
-	txns         map[string]*message
-	acknowledged int
+	acknowledged atomic.Int64
 	receipts     map[string]string // by room: the event up to which it said to have read, acknowledged
 	fault        error
 }
 
-func (s *sender) run(ctx context.Context, round int, rooms []string) {
+func (s *sender) run(ctx context.Context, rooms []string) {
 	send := s.byHTTP
 	if s.socket {
 		conn, err := dial(ctx, s.user, "")
 		if err != nil {
-			s.fault = fmt.Errorf("open a socket: %w", err)
+			if ctx.Err() == nil {
+				s.fault = fmt.Errorf("open a socket: %w", err)
+			}
 			return
 		}
 		defer conn.Close()
+		defer context.AfterFunc(ctx, func() { conn.Close() })()
 		send = func(ctx context.Context, m *message) (string, error) { return s.bySocket(conn, m) }
 	}
 	for n := 0; ctx.Err() == nil; n++ {
-		m := &message{room: rooms[rand.N(len(rooms))], txn: fmt.Sprintf("r%d-n%d", round, n)}
+		m := &message{room: rooms[rand.N(len(rooms))], txn: fmt.Sprintf("n%d", len(s.messages))}
 		s.messages = append(s.messages, m)
-		s.txns[m.txn] = m
 		event, err := send(ctx, m)
 		if err != nil {
 			return
 		}
 		m.event = event
-		s.acknowledged++
+		s.acknowledged.Add(1)
 		if n%7 == 0 && s.reads(ctx, m) != nil {
 			return
 		}
@@ -87,9 +89,6 @@ func (s *sender) reads(ctx context.Context, m *message) error {
 	if a.Status != http.StatusOK {
 		s.fault = fmt.Errorf("receipt: status %d: %s", a.Status, a)
 		return s.fault
-	}
-	if s.receipts == nil {
-		s.receipts = map[string]string{}
 	}
 	s.receipts[m.room] = m.event
 	return nil

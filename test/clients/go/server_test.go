@@ -3,6 +3,7 @@ package clients
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -24,17 +25,22 @@ type server struct {
 func startServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{t: t, data: t.TempDir(), program: program(t)}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.address = l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s.address = freeAddress()
 	s.start()
 	t.Cleanup(s.kill)
 	return s
+}
+
+// freeAddress finds an address to which the server can come back after its death: its port is none of those
+// that systems give to outgoing connections.
+func freeAddress() string {
+	for {
+		address := fmt.Sprintf("127.0.0.1:%d", 15000+rand.N(15000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
+	}
 }
 
 func program(t *testing.T) string {

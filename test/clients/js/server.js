@@ -60,13 +60,19 @@ export class Server {
     }
 }
 
-function freePort() {
-    return new Promise((resolve, reject) => {
+// freePort finds a port to which the server can come back after its death: none of those that systems give
+// to outgoing connections.
+async function freePort() {
+    for (;;) {
+        const port = 15000 + Math.floor(Math.random() * 15000);
+        if (await isFree(port)) return port;
+    }
+}
+
+function isFree(port) {
+    return new Promise((resolve) => {
         const server = createServer();
-        server.once("error", reject);
-        server.listen(0, "127.0.0.1", () => {
-            const { port } = server.address();
-            server.close(() => resolve(port));
-        });
+        server.once("error", () => resolve(false));
+        server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
     });
 }
