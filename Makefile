@@ -6,7 +6,7 @@ GO        ?= go
 TESTFLAGS ?= -count=1
 CLIENTS   := test/clients/js
 
-.PHONY: all build test check fmt vet staticcheck house unit storage stories clients clients-go clients-js sample clean
+.PHONY: all build test check fmt vet staticcheck house unit fuzz storage stories clients clients-go clients-js sample clean
 
 all: build
 
@@ -14,7 +14,7 @@ build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/astrocyte .
 
 test:
-	@sh .ci/stages fmt vet staticcheck house unit storage stories clients
+	@sh .ci/stages fmt vet staticcheck house unit fuzz storage stories clients
 
 check:
 	@sh .ci/stages fmt vet staticcheck house
@@ -34,6 +34,10 @@ house:
 # Packages whose tests need no database; the vectors of the room engine are among them.
 unit:
 	$(GO) test $(TESTFLAGS) $$(sh .ci/packages unit)
+
+# Every fuzz target for FUZZTIME each.
+fuzz:
+	@sh .ci/fuzz
 
 # Packages whose tests run on SQLite and on PostgreSQL.
 storage:
