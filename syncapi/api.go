@@ -32,8 +32,8 @@ type Options struct {
 	// Limiter limits what is asked over sockets; nil limits nothing.
 	Limiter *httpapi.Limiter
 
-	// Devices reads what is new for a device's encryption between two positions; from 0 on it is all.
-	Devices func(tx *store.Tx, v roomserver.Viewer, since, upto int64) (DeviceNews, error)
+	// Devices reads what is new for a device's encryption.
+	Devices func(tx *store.Tx, v roomserver.Viewer, s DeviceSpan) (DeviceNews, error)
 }
 
 // API serves /sync and the WebSocket extension.
@@ -50,7 +50,7 @@ type API struct {
 	sockets   *sockets
 	sent      *sent
 	recents   *lru.Cache[recentKey, *recent]
-	devices   func(tx *store.Tx, v roomserver.Viewer, since, upto int64) (DeviceNews, error)
+	devices   func(tx *store.Tx, v roomserver.Viewer, s DeviceSpan) (DeviceNews, error)
 }
 
 // New makes the API.

@@ -11,9 +11,9 @@
 //   - along a chain of tokens, each timeline event that the client may see is told once, unless the
 //     answer says that the timeline is limited: then what is missing is before its prev_batch;
 //   - a room's state, as the client computes it from all answers, is the room's state at upto;
-//   - hints of the bus wake, and decide nothing: what changed is known from the database. The heads in
-//     memory are filled from the timeline itself, up to the position at which the answer is read;
-//   - what is kept in memory (heads, rooms of users, members sent to devices) is bounded, and losing it
-//     costs a query or repeats a member event, no more;
+//   - hints of the bus wake, and decide nothing: what changed is known from the database. One reader reads
+//     for all, up to the position of its transaction, which rooms and users changed (see tail);
+//   - what is kept in memory (tails, rooms of users, recent places of rooms, members sent to devices) is
+//     bounded, and losing it costs a query or repeats a member event, no more;
 //   - a slow reader makes nothing grow: the next answer is read when the last one was written.
 package syncapi

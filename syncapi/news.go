@@ -80,6 +80,13 @@ type summary struct {
 	joined, invited int64
 }
 
+// DeviceSpan is the part of the stream that an answer tells a device about.
+type DeviceSpan struct {
+	Since int64 // what came after it is new; 0: all there is
+	Upto  int64 // the position of the transaction
+	Shown int64 // what came up to here the device has for sure: it need not be kept to be told again
+}
+
 // DeviceNews is what is new for a device's encryption.
 //
 // Spec: CS "Extensions to /sync" of the end-to-end encryption and send-to-device modules.

@@ -177,6 +177,6 @@ func (r *reading) readDevices() error {
 		return nil
 	}
 	var err error
-	r.out.devices, err = r.a.devices(r.tx, r.viewer, r.from(), r.upto)
+	r.out.devices, err = r.a.devices(r.tx, r.viewer, DeviceSpan{Since: r.from(), Upto: r.upto, Shown: r.shown.Pos})
 	return err
 }
