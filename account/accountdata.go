@@ -71,3 +71,12 @@ func (a *Accounts) AccountData(ctx context.Context, user matrix.UserID, room mat
 	})
 	return content, found, err
 }
+
+// RoomData reads all account data that a user attached to a room.
+func (a *Accounts) RoomData(ctx context.Context, user matrix.UserID, room matrix.RoomID) (data []AccountDatum, err error) {
+	err = a.db.View(ctx, func(tx *store.Tx) (err error) {
+		data, err = readRoomData(tx, user, room)
+		return err
+	})
+	return data, err
+}

@@ -23,6 +23,12 @@ func AccountDataSince(tx *store.Tx, user matrix.UserID, since, upto int64) ([]Ac
 		user.Shard(), string(user), since, upto)
 }
 
+// readRoomData reads what a user attached to a room.
+func readRoomData(tx *store.Tx, user matrix.UserID, room matrix.RoomID) ([]AccountDatum, error) {
+	return store.Select(tx, scanDatum, `SELECT room_id, type, content, pos FROM account_data
+		WHERE ushard = $1 AND user_id = $2 AND room_id = $3 ORDER BY type`, user.Shard(), string(user), string(room))
+}
+
 // ReadAccountData reads a piece of account data.
 func ReadAccountData(tx *store.Tx, user matrix.UserID, room matrix.RoomID, tp string) (json.RawMessage, bool, error) {
 	return store.One(tx, scanContent, `SELECT content FROM account_data

@@ -79,6 +79,8 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.sendRoutes(r)
 	a.historyRoutes(r)
 	a.relationRoutes(r)
+	a.spaceRoutes(r)
+	a.peekRoutes(r)
 	a.directoryRoutes(r)
 	a.typingRoutes(r)
 	a.receiptRoutes(r)

@@ -25,3 +25,11 @@ func forget(tx *store.Tx, user matrix.UserID, room RoomNID) error {
 		user.Shard(), string(user), int64(room))
 	return err
 }
+
+// roomsWith finds those of some rooms that a user is in, by room nid.
+func roomsWith(tx *store.Tx, rooms []RoomNID, user matrix.UserID) ([]int64, error) {
+	return store.Select(tx, scanNID, `
+		SELECT room_nid FROM members
+		WHERE (shard, room_nid) IN {NIDS $1} AND user_id = $2 AND membership = 'join'
+		ORDER BY room_nid`, store.List(rooms), string(user))
+}

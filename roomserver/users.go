@@ -105,6 +105,11 @@ func (r *Rooms) snapAt(tx *store.Tx, a Access, token string, position func(strin
 
 // memberNIDs are the member events in a state.
 func (r *Rooms) memberNIDs(tx *store.Tx, snap int64) ([]int64, error) {
+	return r.typeNIDs(tx, snap, "m.room.member")
+}
+
+// typeNIDs are the events of a type in a state.
+func (r *Rooms) typeNIDs(tx *store.Tx, snap int64, tp string) ([]int64, error) {
 	st, err := r.states.Load(tx, snap)
 	if err != nil {
 		return nil, err
@@ -120,7 +125,7 @@ func (r *Rooms) memberNIDs(tx *store.Tx, snap int64) ([]int64, error) {
 	}
 	var nids []int64
 	for _, e := range entries {
-		if keys[e.Tuple].Type == "m.room.member" {
+		if keys[e.Tuple].Type == tp {
 			nids = append(nids, e.Event)
 		}
 	}

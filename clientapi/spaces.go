@@ -1,0 +1,177 @@
+package clientapi
+
+import (
+	"context"
+	"strings"
+
+	"astrocyte/httpapi"
+	"astrocyte/matrix"
+	"astrocyte/roomserver"
+)
+
+func (a *API) spaceRoutes(r *httpapi.Router) {
+	const v1, unstable = "/_matrix/client/v1", "/_matrix/client/unstable"
+	r.Handle("GET", v1+"/rooms/{roomID}/hierarchy", httpapi.Authed(a.hierarchy), httpapi.GuestsToo())
+	r.Handle("GET", v1+"/room_summary/{room}", httpapi.Maybe(a.roomSummary), httpapi.GuestsToo())
+	r.Handle("GET", unstable+"/im.nheko.summary/summary/{room}", httpapi.Maybe(a.oldRoomSummary), httpapi.GuestsToo())
+	r.Handle("GET", unstable+"/im.nheko.summary/rooms/{room}/summary", httpapi.Maybe(a.oldRoomSummary), httpapi.GuestsToo())
+	r.Handle("GET", v1+"/mutual_rooms", httpapi.Authed(a.mutualRooms), httpapi.Limit("search"))
+	r.Handle("GET", unstable+"/uk.half-shot.msc2666/user/mutual_rooms", httpapi.Authed(a.oldMutualRooms), httpapi.Limit("search"))
+}
+
+type hierarchyRequest struct {
+	RoomID    matrix.RoomID `path:"roomID"`
+	Suggested bool          `query:"suggested_only"`
+	Limit     *int          `query:"limit"`
+	MaxDepth  *int          `query:"max_depth"`
+	From      string        `query:"from"`
+}
+
+type hierarchyResponse struct {
+	Rooms []roomserver.HierarchyRoom `json:"rooms"`
+	Next  string                     `json:"next_batch,omitempty"`
+}
+
+// The bounds of a part of a space.
+const (
+	hierarchyDefault = 50
+	hierarchyMost    = 200
+	hierarchyDepth   = 50
+)
+
+// hierarchy lists the rooms below a space.
+//
+// Spec: GET /_matrix/client/v1/rooms/{roomId}/hierarchy
+func (a *API) hierarchy(ctx context.Context, c *httpapi.Caller, q *hierarchyRequest) (*hierarchyResponse, error) {
+	h := roomserver.HierarchyQuery{
+		Room: q.RoomID, Suggested: q.Suggested, Depth: hierarchyDepth, Limit: hierarchyDefault, From: q.From,
+	}
+	if q.Limit != nil {
+		limit, err := positiveLimit(q.Limit)
+		if err != nil {
+			return nil, err
+		}
+		h.Limit = min(limit, hierarchyMost)
+	}
+	if q.MaxDepth != nil {
+		if *q.MaxDepth < 0 {
+			return nil, matrix.InvalidParam("max_depth cannot be less than 0")
+		}
+		h.Depth = min(*q.MaxDepth, hierarchyDepth)
+	}
+	list, err := a.rooms.Hierarchy(ctx, c.User, h)
+	if err != nil {
+		return nil, err
+	}
+	return &hierarchyResponse{Rooms: list.Rooms, Next: list.Next}, nil
+}
+
+type roomSummaryRequest struct {
+	Room string   `path:"room"`
+	Via  []string `query:"via"`
+}
+
+type roomSummaryResponse struct {
+	*roomserver.RoomSummary
+	Membership matrix.Membership `json:"membership,omitempty"`
+}
+
+// roomSummary sums up a room for those who could enter it.
+//
+// Spec: GET /_matrix/client/v1/room_summary/{roomIdOrAlias}
+func (a *API) roomSummary(ctx context.Context, c *httpapi.Caller, q *roomSummaryRequest) (*roomSummaryResponse, error) {
+	id := matrix.RoomID(q.Room)
+	if strings.HasPrefix(q.Room, "#") {
+		alias, err := matrix.ParseRoomAlias(q.Room)
+		if err != nil {
+			return nil, err
+		}
+		if id, _, err = a.rooms.RoomOfAlias(ctx, alias); err != nil {
+			return nil, err
+		}
+	} else if _, err := matrix.ParseRoomID(q.Room); err != nil {
+		return nil, err
+	}
+	s, membership, err := a.rooms.Summary(ctx, c.User, id)
+	if err != nil {
+		return nil, err
+	}
+	out := &roomSummaryResponse{RoomSummary: s}
+	if c.User != "" {
+		out.Membership = membership
+	}
+	return out, nil
+}
+
+type oldRoomSummaryResponse struct {
+	*roomSummaryResponse
+	Encryption string             `json:"im.nheko.summary.encryption,omitempty"`
+	Version    matrix.RoomVersion `json:"im.nheko.summary.room_version,omitempty"`
+}
+
+// oldRoomSummary is roomSummary as clients asked for it before it was in the specification.
+//
+// Spec: GET /_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}
+func (a *API) oldRoomSummary(ctx context.Context, c *httpapi.Caller, q *roomSummaryRequest) (*oldRoomSummaryResponse, error) {
+	s, err := a.roomSummary(ctx, c, q)
+	if err != nil {
+		return nil, err
+	}
+	return &oldRoomSummaryResponse{roomSummaryResponse: s, Encryption: s.RoomSummary.Encryption, Version: s.RoomSummary.Version}, nil
+}
+
+type mutualRoomsRequest struct {
+	User string `query:"user_id"`
+	From string `query:"from"`
+}
+
+type mutualRoomsResponse struct {
+	Joined []matrix.RoomID `json:"joined"`
+	Count  int             `json:"count"`
+	Next   string          `json:"next_batch,omitempty"`
+}
+
+// mutualMost bounds a part of the rooms that two users share.
+const mutualMost = 100
+
+// mutualRooms lists the rooms that the caller shares with another user.
+//
+// Spec: GET /_matrix/client/v1/mutual_rooms
+func (a *API) mutualRooms(ctx context.Context, c *httpapi.Caller, q *mutualRoomsRequest) (*mutualRoomsResponse, error) {
+	if q.User == "" {
+		return nil, matrix.MissingParam("the parameter user_id is missing")
+	}
+	other, err := matrix.ParseUserID(q.User)
+	if err != nil {
+		return nil, err
+	}
+	if other == c.User {
+		return nil, matrix.InvalidParam("you share all your rooms with yourself")
+	}
+	m, err := a.rooms.MutualRooms(ctx, c.User, other, q.From, mutualMost)
+	if err != nil {
+		return nil, err
+	}
+	return &mutualRoomsResponse{Joined: m.Rooms, Count: m.Count, Next: m.Next}, nil
+}
+
+type oldMutualRoomsRequest struct {
+	User string `query:"user_id"`
+	From string `query:"batch_token"`
+}
+
+type oldMutualRoomsResponse struct {
+	Joined []matrix.RoomID `json:"joined"`
+	Next   string          `json:"next_batch_token,omitempty"`
+}
+
+// oldMutualRooms is mutualRooms as clients asked for it before it was in the specification.
+//
+// Spec: GET /_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms
+func (a *API) oldMutualRooms(ctx context.Context, c *httpapi.Caller, q *oldMutualRoomsRequest) (*oldMutualRoomsResponse, error) {
+	m, err := a.mutualRooms(ctx, c, &mutualRoomsRequest{User: q.User, From: q.From})
+	if err != nil {
+		return nil, err
+	}
+	return &oldMutualRoomsResponse{Joined: m.Joined, Next: m.Next}, nil
+}
