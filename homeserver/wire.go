@@ -11,6 +11,7 @@ import (
 	"astrocyte/account"
 	"astrocyte/bus"
 	"astrocyte/clientapi"
+	"astrocyte/e2ee"
 	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/media"
@@ -70,9 +71,21 @@ func (s *Server) makeParts(ctx context.Context) error {
 	}
 	s.runs("media", s.media.Run)
 
+	encryption := e2ee.New(e2ee.Options{
+		DB: s.db, Server: c.ServerName, Accounts: s.accounts, Rooms: s.rooms, Folder: c.DataDir, Log: s.logOf("e2ee"), Now: s.now,
+	})
+	if err := encryption.Open(ctx); err != nil {
+		return err
+	}
+	s.runs("e2ee", encryption.Run)
+	s.accounts.Use(func(h *account.Hooks) {
+		h.DevicesGone = append(h.DevicesGone, encryption.DevicesGone)
+		h.Deactivated = append(h.Deactivated, encryption.Deactivated)
+	})
+
 	s.limiter = httpapi.NewLimiter(limitsOf(c.RateLimits), s.now)
 	news := syncapi.New(syncapi.Options{
-		DB: s.db, Bus: wakes, Rooms: s.rooms, Accounts: s.accounts, Ephemeral: passing, Push: pushing,
+		DB: s.db, Bus: wakes, Rooms: s.rooms, Accounts: s.accounts, Ephemeral: passing, Push: pushing, Encryption: encryption,
 		Limiter: s.limiter, Log: s.logOf("sync"), Now: s.now,
 	})
 	s.runs("sync", news.Run)
@@ -81,7 +94,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 	news.Routes(s.router)
 	clientapi.New(clientapi.Parts{
 		Server: c.ServerName, PublicURL: c.PublicURL, Accounts: s.accounts, Rooms: s.rooms,
-		Ephemeral: passing, Push: pushing, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
+		Ephemeral: passing, Push: pushing, Encryption: encryption, Media: s.media, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
 		Calls: c.Calls, Now: s.now,
 	}).Routes(s.router)
 	return nil

@@ -86,8 +86,8 @@ func isImmutable(value ast.Expr) bool {
 	case *ast.UnaryExpr:
 		return isImmutable(v.X)
 	case *ast.CallExpr:
-		if method, ok := v.Fun.(*ast.SelectorExpr); ok && method.Sel.Name == "With" {
-			return isImmutable(method.X) // an error with a further member
+		if method, ok := v.Fun.(*ast.SelectorExpr); ok && (method.Sel.Name == "With" || method.Sel.Name == "WithStatus") {
+			return isImmutable(method.X) // an error with a further member, or another status
 		}
 		name := exprText(v.Fun)
 		if strings.HasPrefix(name, "promauto.") || strings.HasPrefix(name, "prometheus.") {
