@@ -2,6 +2,7 @@ package clients
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -20,6 +21,7 @@ type server struct {
 	program, data string
 	address       string
 	process       *exec.Cmd
+	ended         chan struct{}
 }
 
 func startServer(t *testing.T) *server {
@@ -68,11 +70,20 @@ func (s *server) start() {
 	if err := s.process.Start(); err != nil {
 		s.t.Fatalf("start the server: %v", err)
 	}
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if err := s.answers(); err == nil {
-			return
-		} else if time.Now().After(end) {
+	ended := make(chan struct{})
+	s.ended = ended
+	go func() {
+		_ = s.process.Wait() // it was killed, or its log says why it ended
+		close(ended)
+	}()
+	late := time.After(30 * time.Second)
+	for err := s.answers(); err != nil; err = s.answers() {
+		select {
+		case <-ended:
+			s.t.Fatal("the server ended at its start")
+		case <-late:
 			s.t.Fatalf("the server does not answer: %v", err)
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
@@ -100,9 +111,9 @@ func (s *server) kill() {
 	if s.process == nil {
 		return
 	}
-	if err := s.process.Process.Kill(); err != nil {
+	if err := s.process.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		s.t.Errorf("kill the server: %v", err)
 	}
-	_ = s.process.Wait() // says that it was killed
+	<-s.ended
 	s.process = nil
 }

@@ -44,6 +44,7 @@ export class Server {
             } catch {
                 // it does not listen yet
             }
+            if (this.process.exitCode !== null) break;
         }
         throw new Error(`the server does not answer:\n${this.log}`);
     }
