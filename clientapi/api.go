@@ -13,6 +13,7 @@ import (
 
 	"astrocyte/account"
 	"astrocyte/config"
+	"astrocyte/e2ee"
 	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
@@ -23,15 +24,16 @@ import (
 
 // Parts are what the endpoints are served from.
 type Parts struct {
-	Server    matrix.ServerName
-	PublicURL string // where clients reach this server; empty: not told
-	Accounts  *account.Accounts
-	Rooms     *roomserver.Rooms
-	Ephemeral *ephemeral.Ephemeral
-	Media     *media.Repository
-	Push      *push.Push
-	Calls     config.Calls
-	Now       func() time.Time
+	Server     matrix.ServerName
+	PublicURL  string // where clients reach this server; empty: not told
+	Accounts   *account.Accounts
+	Rooms      *roomserver.Rooms
+	Ephemeral  *ephemeral.Ephemeral
+	Media      *media.Repository
+	Push       *push.Push
+	Encryption *e2ee.Encryption
+	Calls      config.Calls
+	Now        func() time.Time
 	// DefaultVersion is the version of new rooms where the client names none.
 	DefaultVersion matrix.RoomVersion
 	// Position reads the position of the stream out of a token of /sync.
@@ -40,23 +42,24 @@ type Parts struct {
 
 // API is the client-server API.
 type API struct {
-	server    matrix.ServerName
-	publicURL string
-	accounts  *account.Accounts
-	rooms     *roomserver.Rooms
-	version   matrix.RoomVersion
-	ephemeral *ephemeral.Ephemeral
-	media     *media.Repository
-	push      *push.Push
-	calls     config.Calls
-	now       func() time.Time
-	position  func(token string) (int64, error)
+	server     matrix.ServerName
+	publicURL  string
+	accounts   *account.Accounts
+	rooms      *roomserver.Rooms
+	version    matrix.RoomVersion
+	ephemeral  *ephemeral.Ephemeral
+	media      *media.Repository
+	push       *push.Push
+	encryption *e2ee.Encryption
+	calls      config.Calls
+	now        func() time.Time
+	position   func(token string) (int64, error)
 }
 
 // New makes the API from the parts that serve it.
 func New(p Parts) *API {
 	return &API{
-		server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push,
+		server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push, encryption: p.Encryption,
 		calls: p.Calls, now: p.Now, position: p.Position,
 		media: p.Media,
 	}
@@ -86,6 +89,11 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.receiptRoutes(r)
 	a.presenceRoutes(r)
 	a.mediaRoutes(r)
+	a.keyRoutes(r)
+	a.crossSigningRoutes(r)
+	a.toDeviceRoutes(r)
+	a.keyBackupRoutes(r)
+	a.dehydratedRoutes(r)
 	a.pushRuleRoutes(r)
 	a.pusherRoutes(r)
 }

@@ -27,6 +27,7 @@ const (
 	CodeIncompatibleRoomVersion     Code = "M_INCOMPATIBLE_ROOM_VERSION"
 	CodeInvalidParam                Code = "M_INVALID_PARAM"
 	CodeInvalidRoomState            Code = "M_INVALID_ROOM_STATE"
+	CodeInvalidSignature            Code = "M_INVALID_SIGNATURE"
 	CodeInvalidUsername             Code = "M_INVALID_USERNAME"
 	CodeInviteBlocked               Code = "M_INVITE_BLOCKED"
 	CodeKeyTooLarge                 Code = "M_KEY_TOO_LARGE"

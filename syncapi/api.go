@@ -10,6 +10,7 @@ import (
 
 	"astrocyte/account"
 	"astrocyte/bus"
+	"astrocyte/e2ee"
 	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/lru"
@@ -18,39 +19,37 @@ import (
 	"astrocyte/store"
 )
 
-// Options are what the API needs. Devices may be nil: then there is nothing of the kind.
+// Options are what the API needs.
 type Options struct {
-	DB        *store.DB
-	Bus       bus.Bus
-	Rooms     *roomserver.Rooms
-	Accounts  *account.Accounts
-	Ephemeral *ephemeral.Ephemeral
-	Push      *push.Push
-	Log       *slog.Logger
-	Now       func() time.Time
+	DB         *store.DB
+	Bus        bus.Bus
+	Rooms      *roomserver.Rooms
+	Accounts   *account.Accounts
+	Ephemeral  *ephemeral.Ephemeral
+	Push       *push.Push
+	Encryption *e2ee.Encryption
+	Log        *slog.Logger
+	Now        func() time.Time
 
 	// Limiter limits what is asked over sockets; nil limits nothing.
 	Limiter *httpapi.Limiter
-
-	// Devices reads what is new for a device's encryption.
-	Devices func(tx *store.Tx, v roomserver.Viewer, s DeviceSpan) (DeviceNews, error)
 }
 
 // API serves /sync and the WebSocket extension.
 type API struct {
-	db        *store.DB
-	rooms     *roomserver.Rooms
-	accounts  *account.Accounts
-	log       *slog.Logger
-	now       func() time.Time
-	ephemeral *ephemeral.Ephemeral
-	push      *push.Push
-	limiter   *httpapi.Limiter
-	waker     *waker
-	sockets   *sockets
-	sent      *sent
-	recents   *lru.Cache[recentKey, *recent]
-	devices   func(tx *store.Tx, v roomserver.Viewer, s DeviceSpan) (DeviceNews, error)
+	db         *store.DB
+	rooms      *roomserver.Rooms
+	accounts   *account.Accounts
+	log        *slog.Logger
+	now        func() time.Time
+	ephemeral  *ephemeral.Ephemeral
+	push       *push.Push
+	encryption *e2ee.Encryption
+	limiter    *httpapi.Limiter
+	waker      *waker
+	sockets    *sockets
+	sent       *sent
+	recents    *lru.Cache[recentKey, *recent]
 }
 
 // New makes the API.
@@ -65,7 +64,7 @@ func New(o Options) *API {
 		db: o.DB, rooms: o.Rooms, accounts: o.Accounts, log: o.Log, now: o.Now,
 		waker: newWaker(o.DB, o.Bus, o.Log, o.Now), sent: newSent(), recents: newRecents(),
 		limiter: o.Limiter, ephemeral: o.Ephemeral, sockets: newSockets(),
-		push: o.Push, devices: o.Devices,
+		push: o.Push, encryption: o.Encryption,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"astrocyte/account"
+	"astrocyte/e2ee"
 	"astrocyte/matrix"
 	"astrocyte/push"
 	"astrocyte/roomserver"
@@ -17,7 +18,8 @@ type news struct {
 	leave   []*leftNews
 	invite  []*strippedNews
 	knock   []*strippedNews
-	devices DeviceNews
+	devices e2ee.DeviceNews
+	lists   e2ee.Lists
 	form    form
 }
 
@@ -80,27 +82,10 @@ type summary struct {
 	joined, invited int64
 }
 
-// DeviceSpan is the part of the stream that an answer tells a device about.
-type DeviceSpan struct {
-	Since int64 // what came after it is new; 0: all there is
-	Upto  int64 // the position of the transaction
-	Shown int64 // what came up to here the device has for sure: it need not be kept to be told again
-}
-
-// DeviceNews is what is new for a device's encryption.
-//
-// Spec: CS "Extensions to /sync" of the end-to-end encryption and send-to-device modules.
-type DeviceNews struct {
-	ToDevice       []json.RawMessage
-	Changed, Left  []matrix.UserID
-	OneTimeKeys    map[string]int64 // by algorithm
-	UnusedFallback []string         // algorithms
-}
-
 // empty says that nothing happened that the client has to be told: then it waits on.
 func (n *news) empty() bool {
 	return len(n.account) == 0 && len(n.join) == 0 && len(n.leave) == 0 && len(n.invite) == 0 && len(n.knock) == 0 &&
-		len(n.devices.ToDevice) == 0 && len(n.devices.Changed) == 0 && len(n.devices.Left) == 0
+		len(n.devices.Messages) == 0 && len(n.lists.Changed) == 0 && len(n.lists.Left) == 0
 }
 
 // worthTelling says whether there is anything in what was found in a room.

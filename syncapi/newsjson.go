@@ -4,7 +4,7 @@ import (
 	"strconv"
 
 	"astrocyte/account"
-	"astrocyte/matrix"
+	"astrocyte/e2ee"
 	"astrocyte/matrix/canonicaljson"
 	"astrocyte/push"
 	"astrocyte/roomserver"
@@ -75,7 +75,7 @@ func (n *news) appendJSON(dst []byte) []byte {
 	if len(n.join)+len(n.leave)+len(n.invite)+len(n.knock) > 0 {
 		w.object("rooms", func() { w.rooms(n) })
 	}
-	w.devices(&n.devices)
+	w.devices(&n.devices, &n.lists)
 	w.close('}')
 	return w.b
 }
@@ -226,28 +226,27 @@ func (w *writer) data(list []account.AccountDatum) {
 }
 
 // devices writes the extensions for encryption. Counts of zero are written too: clients wait for them.
-func (w *writer) devices(d *DeviceNews) {
-	if len(d.ToDevice) > 0 {
+//
+// Spec: CS "Extensions to /sync" of the modules send-to-device and end-to-end encryption.
+func (w *writer) devices(d *e2ee.DeviceNews, l *e2ee.Lists) {
+	if len(d.Messages) > 0 {
 		w.object("to_device", func() {
 			w.key("events")
 			w.open('[')
-			for _, m := range d.ToDevice {
+			for _, m := range d.Messages {
 				w.comma()
 				w.b = append(w.b, m...)
 			}
 			w.close(']')
 		})
 	}
-	if len(d.Changed)+len(d.Left) > 0 {
+	if len(l.Changed)+len(l.Left) > 0 {
 		w.object("device_lists", func() {
-			texts[matrix.UserID](w, "changed", d.Changed)
-			texts[matrix.UserID](w, "left", d.Left)
+			texts(w, "changed", l.Changed)
+			texts(w, "left", l.Left)
 		})
 	}
 	w.object("device_one_time_keys_count", func() {
-		if _, told := d.OneTimeKeys["signed_curve25519"]; !told {
-			w.number("signed_curve25519", 0)
-		}
 		for algorithm, n := range d.OneTimeKeys {
 			w.number(algorithm, n)
 		}

@@ -53,6 +53,7 @@ func (a *API) read(ctx context.Context, q question) (*news, error) {
 	if r.sentTo != nil {
 		a.sent.tell(q.device(), r.sentTo, q.follows, r.out.next, r.told)
 	}
+	a.forgetMessages(ctx, r)
 	return r.out, nil
 }
 
@@ -69,7 +70,7 @@ func (r *reading) run() error {
 	if r.filter.lazy() {
 		r.sentTo = r.a.sent.at(r.device(), r.shown, r.initial)
 	}
-	for _, part := range []func() error{r.findRooms, r.findIgnored, r.readAccountData, r.readRooms, r.readDevices} {
+	for _, part := range []func() error{r.findRooms, r.findIgnored, r.readAccountData, r.readRooms, r.readDevice, r.readLists} {
 		if err := part(); err != nil {
 			return err
 		}
@@ -169,14 +170,4 @@ func (r *reading) roomAccountData(room matrix.RoomID, whole bool) ([]account.Acc
 		}
 	}
 	return out, nil
-}
-
-// readDevices reads what is new for the encryption of the device.
-func (r *reading) readDevices() error {
-	if r.a.devices == nil {
-		return nil
-	}
-	var err error
-	r.out.devices, err = r.a.devices(r.tx, r.viewer, DeviceSpan{Since: r.from(), Upto: r.upto, Shown: r.shown.Pos})
-	return err
 }

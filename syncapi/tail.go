@@ -28,6 +28,7 @@ type tail[K comparable] struct {
 	floor  int64 // what changed after it is here
 	filled int64 // up to where the database was read
 	ready  bool
+	last   int64 // the newest position of all
 
 	hinted map[K]int64 // what hints said
 	heard  int64       // hints of what came after it are here
@@ -67,6 +68,13 @@ func (t *tail[K]) changed(what K, since int64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return since < t.floor || t.pos[what] > since
+}
+
+// anyChanged says whether anything changed after a position, as changed does of one thing.
+func (t *tail[K]) anyChanged(since int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return since < t.floor || t.last > since
 }
 
 // newest gives the position of a thing's last change for a transaction that has filled the tail up to its
@@ -112,6 +120,7 @@ func (t *tail[K]) take(moves []move[K], upto int64) []K {
 	var unheard []K
 	for _, m := range moves {
 		t.pos[m.what] = max(t.pos[m.what], m.pos)
+		t.last = max(t.last, m.pos)
 		if m.pos > t.hinted[m.what] && m.pos > t.heard {
 			unheard = append(unheard, m.what)
 		}

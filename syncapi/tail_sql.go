@@ -26,7 +26,23 @@ func readUserMoves(tx *store.Tx, after, upto int64) ([]move[matrix.UserID], erro
 			SELECT user_id, pos FROM account_data WHERE pos > $1 AND pos <= $2
 			UNION ALL
 			SELECT user_id, pos FROM push_rules WHERE pos > $1 AND pos <= $2
+			UNION ALL
+			SELECT user_id, pos FROM key_news WHERE pos > $1 AND pos <= $2
+			UNION ALL
+			SELECT user_id, pos FROM to_device WHERE pos > $1 AND pos <= $2
 		) AS changes GROUP BY user_id`, after, upto)
+}
+
+// readMemberMoves reads in which rooms memberships began between two positions.
+func readMemberMoves(tx *store.Tx, after, upto int64) ([]move[roomserver.RoomNID], error) {
+	return store.Select(tx, scanMove[roomserver.RoomNID],
+		`SELECT room_nid, MAX(pos) FROM members WHERE pos > $1 AND pos <= $2 GROUP BY room_nid`, after, upto)
+}
+
+// readListMoves reads whose devices changed between two positions.
+func readListMoves(tx *store.Tx, after, upto int64) ([]move[matrix.UserID], error) {
+	return store.Select(tx, scanMove[matrix.UserID],
+		`SELECT user_id, pos FROM device_lists WHERE pos > $1 AND pos <= $2`, after, upto)
 }
 
 // readMovedRooms reads which of the rooms have something newer than a position.

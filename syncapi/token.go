@@ -12,6 +12,9 @@ type Token struct {
 	Pos    int64 // of the stream
 	Epoch  int64 // of the memory that counts typing changes: another one after a restart, or on another node
 	Typing int64 // serial of the newest typing change
+	// ToDevice is up to where the messages to the device are told, where that is not up to Pos: an answer has
+	// a part of a long queue only.
+	ToDevice int64
 }
 
 // tokenPrefix tells tokens of the stream from those of places in a timeline, and the form of this version.
@@ -24,7 +27,19 @@ func (t Token) String() string {
 	b = append(b, '_')
 	b = strconv.AppendInt(b, t.Epoch, 36)
 	b = append(b, '_')
-	return string(strconv.AppendInt(b, t.Typing, 10))
+	b = strconv.AppendInt(b, t.Typing, 10)
+	if t.ToDevice > 0 {
+		b = strconv.AppendInt(append(b, '_'), t.ToDevice, 10)
+	}
+	return string(b)
+}
+
+// messages is the position up to which the messages to the device are told.
+func (t Token) messages() int64 {
+	if t.ToDevice > 0 {
+		return t.ToDevice
+	}
+	return t.Pos
 }
 
 // ParseToken reads the text of a token.
@@ -35,9 +50,9 @@ func ParseToken(s string) (Token, error) {
 		return Token{}, bad
 	}
 	var t Token
-	for i, field := range []*int64{&t.Pos, &t.Epoch, &t.Typing} {
+	for i, field := range []*int64{&t.Pos, &t.Epoch, &t.Typing, &t.ToDevice} {
 		part, after, more := strings.Cut(rest, "_")
-		if more != (i < 2) {
+		if i < 2 && !more || i == 3 && more {
 			return Token{}, bad
 		}
 		base := 10
@@ -45,10 +60,12 @@ func ParseToken(s string) (Token, error) {
 			base = 36
 		}
 		n, err := strconv.ParseInt(part, base, 64)
-		if err != nil || n < 0 || strconv.FormatInt(n, base) != part {
+		if err != nil || n < 0 || strconv.FormatInt(n, base) != part || i == 3 && n == 0 {
 			return Token{}, bad
 		}
-		*field, rest = n, after
+		if *field, rest = n, after; !more {
+			break
+		}
 	}
 	return t, nil
 }

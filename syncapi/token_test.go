@@ -9,7 +9,7 @@ import (
 
 func TestTokensComeBackAsTheyWent(t *testing.T) {
 	t.Parallel()
-	for _, want := range []Token{{}, {Pos: 1}, {Pos: 1<<62 + 3, Epoch: 1 << 60, Typing: 7}, {Epoch: 35, Typing: 9}} {
+	for _, want := range []Token{{}, {Pos: 1}, {Pos: 1<<62 + 3, Epoch: 1 << 60, Typing: 7}, {Epoch: 35, Typing: 9}, {Pos: 9, Typing: 1, ToDevice: 7}} {
 		got, err := ParseToken(want.String())
 		if err != nil || got != want {
 			t.Errorf("%s was read as %+v, %v", want, got, err)
@@ -20,7 +20,7 @@ func TestTokensComeBackAsTheyWent(t *testing.T) {
 func TestForeignTokensAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{
-		"", "s", "s1_", "s1_1", "s1_1_1", "s1_1_1_1_1", "s1_-1_0_0", "s1_+1_0_0", "s1_01_0_0", "s1_1_0_x", "s1_1_Z_0", "s2_1_0_0", "t12",
+		"", "s", "s1_", "s1_1", "s1_1_1", "s1_1_1_1_0", "s1_1_1_1_", "s1_1_1_1_1_1", "s1_-1_0_0", "s1_+1_0_0", "s1_01_0_0", "s1_1_0_x", "s1_1_Z_0", "s2_1_0_0", "t12",
 		"s1_99999999999999999999_0_0", " s1_1_0_0", "s1_1_0_0 ", "s1_1__0",
 	} {
 		_, err := ParseToken(s)

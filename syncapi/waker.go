@@ -32,6 +32,9 @@ type waker struct {
 	now   func() time.Time
 	rooms *tail[roomserver.RoomNID]
 	users *tail[matrix.UserID]
+	// members and lists wake nobody: what changes them is told as a change of rooms or users too.
+	members *tail[roomserver.RoomNID] // where memberships began
+	lists   *tail[matrix.UserID]      // whose devices changed
 
 	mu        sync.Mutex
 	watches   map[matrix.UserID]*watch
@@ -42,6 +45,7 @@ type waker struct {
 func newWaker(db *store.DB, b bus.Bus, log *slog.Logger, now func() time.Time) *waker {
 	return &waker{
 		db: db, bus: b, log: log, now: now, rooms: newTail(readRoomMoves), users: newTail(readUserMoves),
+		members: newTail(readMemberMoves), lists: newTail(readListMoves),
 		watches:   make(map[matrix.UserID]*watch),
 		audiences: make(map[roomserver.RoomNID]*audience),
 		byID:      make(map[matrix.RoomID]roomserver.RoomNID),
@@ -184,6 +188,12 @@ func (k *waker) fill(tx *store.Tx, upto int64) error {
 	}
 	if len(rooms) > 0 {
 		k.wakeRooms(rooms...)
+	}
+	if _, err := k.members.fill(tx, upto); err != nil {
+		return err
+	}
+	if _, err := k.lists.fill(tx, upto); err != nil {
+		return err
 	}
 	users, err := k.users.fill(tx, upto)
 	if len(users) > 0 {

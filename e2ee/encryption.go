@@ -1,0 +1,121 @@
+package e2ee
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"astrocyte/account"
+	"astrocyte/lru"
+	"astrocyte/matrix"
+	"astrocyte/roomserver"
+	"astrocyte/store"
+)
+
+// Options are what encryption needs.
+type Options struct {
+	DB       *store.DB
+	Server   matrix.ServerName
+	Accounts *account.Accounts
+	Rooms    *roomserver.Rooms
+	// Folder is where it is noted which database this node has seen last; empty: nowhere.
+	Folder string
+	Log    *slog.Logger
+	Now    func() time.Time
+}
+
+// Encryption keeps keys, and messages to devices.
+type Encryption struct {
+	db       *store.DB
+	server   matrix.ServerName
+	accounts *account.Accounts
+	rooms    *roomserver.Rooms
+	folder   string
+	log      *slog.Logger
+	now      func() time.Time
+	devices  *lru.Cache[deviceID, deviceState]
+	claims   claimCount
+}
+
+// New makes the encryption of a server.
+func New(o Options) *Encryption {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Encryption{
+		db: o.DB, server: o.Server, accounts: o.Accounts, rooms: o.Rooms, folder: o.Folder, log: o.Log, now: o.Now,
+		devices: lru.New[deviceID, deviceState](maxDeviceStates),
+	}
+}
+
+// Open finds out whether the database was restored from a backup, before anybody is served.
+func (e *Encryption) Open(ctx context.Context) error {
+	if err := e.openEpoch(ctx); err != nil {
+		return fmt.Errorf("find out whether the database was restored: %w", err)
+	}
+	return nil
+}
+
+const (
+	sweepEvery = 10 * time.Minute
+	// txnsKept is how long the transaction ids of messages to devices are remembered.
+	txnsKept = 7 * 24 * time.Hour
+)
+
+// Run marks the database now and then, and removes what has expired, until ctx ends.
+func (e *Encryption) Run(ctx context.Context) error {
+	mark, sweep := time.NewTicker(markEvery), time.NewTicker(sweepEvery)
+	defer mark.Stop()
+	defer sweep.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			return e.markClaims(last)
+		case <-mark.C:
+			err = e.markClaims(ctx)
+		case <-sweep.C:
+			before := e.millis() - txnsKept.Milliseconds()
+			err = e.db.Update(ctx, func(tx *store.Tx) error { return deleteOldTxns(tx, before) })
+		}
+		if err != nil && ctx.Err() == nil {
+			e.log.Error("keep the keys", "error", err)
+		}
+	}
+}
+
+func (e *Encryption) millis() int64 { return e.now().UnixMilli() }
+
+func (e *Encryption) ours(user matrix.UserID) bool { return user.Server() == e.server }
+
+// DevicesGone removes what belongs to devices that are deleted.
+func (e *Encryption) DevicesGone(tx *store.Tx, user matrix.UserID, devices []matrix.DeviceID) error {
+	known, err := deleteOfDevices(tx, user, devices)
+	if err != nil {
+		return fmt.Errorf("delete the keys of devices of %s: %w", user, err)
+	}
+	if known {
+		if err := e.listChanged(tx, user); err != nil {
+			return err
+		}
+	}
+	pos, err := tx.NextPos(1)
+	if err != nil {
+		return err
+	}
+	return noteKeys(tx, pos, user)
+}
+
+// Deactivated removes the keys and backups of a user whose account ends. Their devices are gone already.
+func (e *Encryption) Deactivated(tx *store.Tx, user matrix.UserID, _ bool) error {
+	if err := deleteOfUser(tx, user); err != nil {
+		return fmt.Errorf("delete the keys of %s: %w", user, err)
+	}
+	return e.listChanged(tx, user)
+}

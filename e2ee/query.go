@@ -1,0 +1,136 @@
+package e2ee
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"astrocyte/matrix"
+	"astrocyte/matrix/canonicaljson"
+	"astrocyte/store"
+)
+
+// Keys are the keys of users, as somebody may see them.
+//
+// Spec: POST /_matrix/client/v3/keys/query
+type Keys struct {
+	Devices     map[matrix.UserID]map[matrix.DeviceID]json.RawMessage
+	Master      map[matrix.UserID]json.RawMessage
+	SelfSigning map[matrix.UserID]json.RawMessage
+	UserSigning map[matrix.UserID]json.RawMessage
+	Failures    Failures
+}
+
+// Query reads keys of users as asker may see them: of the devices that are named, or of all where none is.
+// The user-signing key is shown to its owner alone. Signatures that are shown are those by the owner, and
+// by the asker.
+func (e *Encryption) Query(ctx context.Context, asker matrix.UserID, wanted map[matrix.UserID][]matrix.DeviceID) (*Keys, error) {
+	var users []matrix.UserID
+	failures := make(Failures)
+	for user := range wanted {
+		if _, err := matrix.ParseUserID(string(user)); err != nil {
+			return nil, err
+		}
+		if e.ours(user) {
+			users = append(users, user)
+		} else {
+			failures[user.Server()] = notReached
+		}
+	}
+	if len(users) > maxAsked {
+		return nil, matrix.InvalidParam("more than %d users at once", maxAsked)
+	}
+	var k *Keys
+	err := e.db.View(ctx, func(tx *store.Tx) error {
+		k = &Keys{
+			Devices: make(map[matrix.UserID]map[matrix.DeviceID]json.RawMessage), Master: make(map[matrix.UserID]json.RawMessage),
+			SelfSigning: make(map[matrix.UserID]json.RawMessage), UserSigning: make(map[matrix.UserID]json.RawMessage),
+			Failures: failures,
+		}
+		for _, user := range users {
+			if err := k.read(tx, asker, user, wanted[user]); err != nil {
+				return fmt.Errorf("read the keys of %s: %w", user, err)
+			}
+		}
+		return nil
+	})
+	return k, err
+}
+
+// read reads the keys of one user.
+func (k *Keys) read(tx *store.Tx, asker, user matrix.UserID, only []matrix.DeviceID) error {
+	signed, err := readSignatures(tx, user, user)
+	if err != nil {
+		return err
+	}
+	if asker != user && asker != "" {
+		theirs, err := readSignatures(tx, asker, user)
+		if err != nil {
+			return err
+		}
+		signed = append(signed, theirs...)
+	}
+	devices, err := readDevices(tx, user, only)
+	if err != nil {
+		return err
+	}
+	k.Devices[user] = make(map[matrix.DeviceID]json.RawMessage, len(devices))
+	for _, d := range devices {
+		k.Devices[user][d.id] = d.withName(withSignatures(d.object, string(d.id), signed))
+	}
+	cross, err := readCrossKeys(tx, user)
+	if err != nil {
+		return err
+	}
+	for usage, to := range map[string]map[matrix.UserID]json.RawMessage{master: k.Master, selfSigning: k.SelfSigning, userSigning: k.UserSigning} {
+		if key, has := cross[usage]; has && (usage != userSigning || asker == user) {
+			to[user] = withSignatures(key.object, key.public, signed)
+		}
+	}
+	return nil
+}
+
+// storedDevice is a device that has keys.
+type storedDevice struct {
+	id     matrix.DeviceID
+	name   string
+	object []byte
+}
+
+// withName adds the name that the user gave the device.
+func (d *storedDevice) withName(object []byte) []byte {
+	unsigned := []byte("{}")
+	if d.name != "" {
+		unsigned = canonicaljson.AppendWithMember(nil, unsigned, "device_display_name", canonicaljson.AppendText(nil, d.name))
+	}
+	return canonicaljson.AppendWithMember(nil, object, "unsigned", unsigned)
+}
+
+// keySignature is a signature that was made later than the key that it signs.
+type keySignature struct {
+	signer    matrix.UserID
+	key       string
+	targetKey string
+	signature string
+}
+
+// withSignatures adds signatures of a key to its object.
+func withSignatures(object []byte, key string, all []keySignature) []byte {
+	for _, s := range all {
+		if s.targetKey != key {
+			continue
+		}
+		by, found := canonicaljson.Field(object, "signatures")
+		if !found {
+			by = []byte("{}")
+		}
+		own, found := canonicaljson.Field(by, string(s.signer))
+		if !found {
+			own = []byte("{}")
+		}
+		own = canonicaljson.AppendWithMember(nil, own, s.key, canonicaljson.AppendText(nil, s.signature))
+		by = canonicaljson.AppendWithMember(nil, by, string(s.signer), own)
+		object = canonicaljson.AppendWithMember(nil, object, "signatures", by)
+	}
+	return object
+}
