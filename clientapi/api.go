@@ -18,6 +18,7 @@ import (
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/media"
+	"astrocyte/policy"
 	"astrocyte/push"
 	"astrocyte/roomserver"
 )
@@ -30,6 +31,7 @@ type Parts struct {
 	Rooms      *roomserver.Rooms
 	Ephemeral  *ephemeral.Ephemeral
 	Media      *media.Repository
+	Policy     *policy.Policy
 	Push       *push.Push
 	Encryption *e2ee.Encryption
 	Calls      config.Calls
@@ -49,6 +51,7 @@ type API struct {
 	version    matrix.RoomVersion
 	ephemeral  *ephemeral.Ephemeral
 	media      *media.Repository
+	policy     *policy.Policy
 	push       *push.Push
 	encryption *e2ee.Encryption
 	calls      config.Calls
@@ -62,6 +65,7 @@ func New(p Parts) *API {
 		server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push, encryption: p.Encryption,
 		calls: p.Calls, now: p.Now, position: p.Position,
 		media: p.Media,
+		policy: p.Policy,
 	}
 }
 
@@ -82,6 +86,7 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.sendRoutes(r)
 	a.historyRoutes(r)
 	a.relationRoutes(r)
+	a.reportRoutes(r)
 	a.spaceRoutes(r)
 	a.peekRoutes(r)
 	a.directoryRoutes(r)

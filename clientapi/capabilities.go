@@ -26,7 +26,12 @@ var specVersions = []string{
 var unstableFeatures = map[string]bool{
 	"uk.tcpip.msc4133":        true, // extended profiles
 	"uk.tcpip.msc4133.stable": true,
+	"org.matrix.msc3981":      true, // recursive relations
+	"org.matrix.msc4151":      true, // reporting rooms
 	"org.matrix.msc4143":      true, // call services
+
+	"uk.half-shot.msc2666.query_mutual_rooms":        true,
+	"uk.half-shot.msc2666.query_mutual_rooms.stable": true,
 }
 
 type versionsResponse struct {

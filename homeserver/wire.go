@@ -15,6 +15,7 @@ import (
 	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/media"
+	"astrocyte/policy"
 	"astrocyte/push"
 	"astrocyte/roomserver"
 	"astrocyte/store"
@@ -95,7 +96,8 @@ func (s *Server) makeParts(ctx context.Context) error {
 	clientapi.New(clientapi.Parts{
 		Server: c.ServerName, PublicURL: c.PublicURL, Accounts: s.accounts, Rooms: s.rooms,
 		Ephemeral: passing, Push: pushing, Encryption: encryption, Media: s.media, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
-		Calls: c.Calls, Now: s.now,
+		Policy: policy.New(policy.Options{DB: s.db, Rooms: s.rooms, Now: s.now}),
+		Calls:  c.Calls, Now: s.now,
 	}).Routes(s.router)
 	return nil
 }

@@ -1,0 +1,98 @@
+// Package policy is what keeps a server decent: here, what users report to its administrators.
+//
+// Invariants:
+//   - who reports something learns nothing by it, not even whether it exists;
+//   - what does not exist, or the reporter could not see, is not kept.
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"astrocyte/matrix"
+	"astrocyte/roomserver"
+	"astrocyte/store"
+)
+
+// Options are what the policy needs.
+type Options struct {
+	DB    *store.DB
+	Rooms *roomserver.Rooms
+	Now   func() time.Time
+}
+
+// Policy takes reports, and shows them to administrators.
+type Policy struct {
+	db    *store.DB
+	rooms *roomserver.Rooms
+	now   func() time.Time
+}
+
+// New makes the policy.
+func New(o Options) *Policy { return &Policy{db: o.DB, rooms: o.Rooms, now: o.Now} }
+
+// Report is something that a user finds wrong: an event (Room and Event are set), a room (Room alone), or
+// a user (User alone).
+type Report struct {
+	ID       int64 // rises with time on each node
+	Reporter matrix.UserID
+	Room     matrix.RoomID
+	Event    matrix.EventID
+	User     matrix.UserID // the one who is reported, or who sent the event
+	Reason   string
+	At       int64 // milliseconds
+}
+
+// reasonMost bounds what a reporter writes, in bytes.
+const reasonMost = 10_000
+
+// Report keeps a report. ID, At and the sender of an event are filled in.
+//
+// Spec: CS "Reporting Content".
+func (p *Policy) Report(ctx context.Context, r Report) error {
+	if len(r.Reason) > reasonMost {
+		return matrix.E(matrix.CodeTooLarge, "a reason cannot be longer than %d bytes", reasonMost)
+	}
+	if r.Event != "" {
+		sender, err := p.sender(ctx, r)
+		if sender == "" || err != nil {
+			return err
+		}
+		r.User = sender
+	}
+	id, err := p.db.Nids(ctx, "reports", 1)
+	if err != nil {
+		return fmt.Errorf("name a report: %w", err)
+	}
+	r.ID, r.At = id, p.now().UnixMilli()
+	return p.db.Update(ctx, func(tx *store.Tx) error { return insertReport(tx, r) })
+}
+
+// sender finds who sent a reported event; empty: there is none that the reporter may see.
+func (p *Policy) sender(ctx context.Context, r Report) (matrix.UserID, error) {
+	e, err := p.rooms.Event(ctx, roomserver.Viewer{User: r.Reporter}, r.Room, r.Event)
+	var hidden *matrix.Error
+	if errors.As(err, &hidden) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("find the reported event: %w", err)
+	}
+	return e.Sender(), nil
+}
+
+// Reports reads up to limit reports before one, the newest first. before 0: from the newest on.
+func (p *Policy) Reports(ctx context.Context, before int64, limit int) (reports []Report, err error) {
+	err = p.db.View(ctx, func(tx *store.Tx) (err error) {
+		reports, err = readReports(tx, before, limit)
+		return err
+	})
+	return reports, err
+}
+
+// Forget deletes a report that has been dealt with. One that is not there is none.
+func (p *Policy) Forget(ctx context.Context, id int64) error {
+	return p.db.Update(ctx, func(tx *store.Tx) error { return deleteReport(tx, id) })
+}
