@@ -200,3 +200,6 @@ func (r *Rooms) Reached(ctx context.Context, follower string, patience time.Dura
 		}
 	}
 }
+
+// Process names this process to the others, as the holder of leases.
+func (r *Rooms) Process() string { return r.process }

@@ -21,9 +21,11 @@ func moveFollower(tx *store.Tx, name string, from, to int64) (bool, error) {
 
 // passedAfter reads up to limit events of the stream after a position, in its order.
 func passedAfter(tx *store.Tx, pos int64, limit int) ([]Passed, error) {
-	return store.Select(tx, func(r store.Row) (Passed, error) {
-		var p Passed
-		err := r.Scan(&p.Room, &p.Seq, &p.Pos, &p.NID, &p.Snap)
-		return p, err
-	}, `SELECT room_nid, seq, pos, event_nid, snap FROM timeline WHERE pos > $1 ORDER BY pos LIMIT $2`, pos, int64(limit))
+	return store.Select(tx, scanPassed, `SELECT room_nid, seq, pos, event_nid, snap FROM timeline WHERE pos > $1 ORDER BY pos LIMIT $2`, pos, int64(limit))
+}
+
+func scanPassed(r store.Row) (Passed, error) {
+	var p Passed
+	err := r.Scan(&p.Room, &p.Seq, &p.Pos, &p.NID, &p.Snap)
+	return p, err
 }

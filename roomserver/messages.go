@@ -195,6 +195,14 @@ type Surroundings struct {
 //
 // Spec: GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}
 func (r *Rooms) Around(ctx context.Context, v Viewer, id matrix.RoomID, event matrix.EventID, limit int, keep func(*ClientEvent) bool) (*Surroundings, error) {
+	if limit <= 0 {
+		return r.Between(ctx, v, id, event, 0, 0, keep)
+	}
+	return r.Between(ctx, v, id, event, limit-limit/2, max(limit/2, 1), keep)
+}
+
+// Between reads up to so many events before one that the viewer may see, and after it.
+func (r *Rooms) Between(ctx context.Context, v Viewer, id matrix.RoomID, event matrix.EventID, before, after int, keep func(*ClientEvent) bool) (*Surroundings, error) {
 	var out *Surroundings
 	err := r.db.View(ctx, func(tx *store.Tx) error {
 		a, it, shown, err := r.visibleEvent(tx, v, id, event)
@@ -202,16 +210,19 @@ func (r *Rooms) Around(ctx context.Context, v Viewer, id matrix.RoomID, event ma
 			return err
 		}
 		s := &Surroundings{Event: shown, Snap: it.Snap, Room: a.Room, Start: Place(it.Seq - 1).String(), End: Place(it.Seq).String()}
-		if limit > 0 {
-			before, err := r.page(tx, v, a, Page{Backward: true, Limit: limit - limit/2, Keep: keep}, Place(it.Seq-1), Place(-maxSeq), itemsOfRoom)
+		if before > 0 {
+			chunk, err := r.page(tx, v, a, Page{Backward: true, Limit: before, Keep: keep}, Place(it.Seq-1), Place(-maxSeq), itemsOfRoom)
 			if err != nil {
 				return err
 			}
-			after, err := r.page(tx, v, a, Page{Limit: max(limit/2, 1), Keep: keep}, Place(it.Seq), Place(maxSeq), itemsOfRoom)
+			s.Before = chunk.Events
+		}
+		if after > 0 {
+			chunk, err := r.page(tx, v, a, Page{Limit: after, Keep: keep}, Place(it.Seq), Place(maxSeq), itemsOfRoom)
 			if err != nil {
 				return err
 			}
-			s.Before, s.After = before.Events, after.Events
+			s.After = chunk.Events
 		}
 		if n := len(s.Before); n > 0 {
 			s.Start = Place(s.Before[n-1].Seq - 1).String()

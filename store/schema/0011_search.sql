@@ -46,3 +46,4 @@ CREATE TABLE search_rebuild (
 	seq      {INT8} NOT NULL, -- and the place in that room
 	done     {INT8} NOT NULL  -- events looked at
 );
+INSERT INTO search_rebuild (name, form, running, shard, room_nid, seq, done) VALUES ('index', 0, 0, 0, 0, 0, 0);
