@@ -54,8 +54,8 @@ func readPage(body io.Reader, contentType string, limit int64) (*page, error) {
 				into = nil
 			}
 		case html.TextToken:
-			if into != nil {
-				*into = clip(*into + string(z.Text()))
+			if into != nil && len(*into) < 4*maxValue {
+				*into += string(z.Text())
 			}
 		}
 	}
