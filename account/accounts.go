@@ -45,6 +45,8 @@ type Hooks struct {
 	Deactivated []func(tx *store.Tx, user matrix.UserID, erase bool) error
 	// ProfileChanged notes, in the transaction that changes a profile field, that rooms must be told of it.
 	ProfileChanged func(tx *store.Tx, user matrix.UserID, field string) error
+	// Registered notes, in the transaction that makes it, that there is a new account.
+	Registered []func(tx *store.Tx, u User) error
 	// Profile carries the change into rooms, after the commit.
 	Profile func(ctx context.Context, user matrix.UserID, field string) error
 	// Reserved says that a user id belongs to somebody else, such as an application service: M_EXCLUSIVE.

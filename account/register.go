@@ -94,6 +94,11 @@ func (a *Accounts) Register(ctx context.Context, u NewUser, d *NewDevice) (*Sess
 				return err
 			}
 		}
+		for _, follow := range a.hooks.Registered {
+			if err := follow(tx, account); err != nil {
+				return err
+			}
+		}
 		if d != nil {
 			s, err = a.newSession(tx, u.ID, *d)
 		}

@@ -21,6 +21,7 @@ import (
 	"astrocyte/policy"
 	"astrocyte/push"
 	"astrocyte/roomserver"
+	"astrocyte/search"
 )
 
 // Parts are what the endpoints are served from.
@@ -34,6 +35,7 @@ type Parts struct {
 	Policy     *policy.Policy
 	Push       *push.Push
 	Encryption *e2ee.Encryption
+	Search     *search.Search
 	Calls      config.Calls
 	Now        func() time.Time
 	// DefaultVersion is the version of new rooms where the client names none.
@@ -54,6 +56,7 @@ type API struct {
 	policy     *policy.Policy
 	push       *push.Push
 	encryption *e2ee.Encryption
+	search     *search.Search
 	calls      config.Calls
 	now        func() time.Time
 	position   func(token string) (int64, error)
@@ -64,7 +67,7 @@ func New(p Parts) *API {
 	return &API{
 		server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push, encryption: p.Encryption,
 		calls: p.Calls, now: p.Now, position: p.Position,
-		media: p.Media,
+		media: p.Media, search: p.Search,
 		policy: p.Policy,
 	}
 }
@@ -99,6 +102,8 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.toDeviceRoutes(r)
 	a.keyBackupRoutes(r)
 	a.dehydratedRoutes(r)
+	a.searchRoutes(r)
+	a.userDirectoryRoutes(r)
 	a.pushRuleRoutes(r)
 	a.pusherRoutes(r)
 }

@@ -39,6 +39,7 @@ func (c *Config) check(r *reader) {
 			r.fault("calls.livekit", "%q is not an address such as https://matrix-rtc.example.org", url)
 		}
 	}
+	oneOf(r, "users.directory", c.Users.Directory, "shared", "all")
 	c.checkListeners(r)
 	c.Registration.check(r)
 	c.Passwords.check(r)

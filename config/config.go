@@ -47,6 +47,9 @@ type Config struct {
 	// How new rooms are made.
 	Rooms Rooms `yaml:"rooms"`
 
+	// What users may know of each other.
+	Users Users `yaml:"users"`
+
 	// Files that people share, and previews of links.
 	Media Media `yaml:"media"`
 
@@ -223,6 +226,13 @@ type Rooms struct {
 	DefaultVersion matrix.RoomVersion `yaml:"default_version"`
 }
 
+// Users says what users may know of each other.
+type Users struct {
+	// Whom people find who look for a user: shared, those with whom they share a room and those in rooms
+	// that anybody may join or read; or all, everybody on this server besides.
+	Directory string `yaml:"directory"`
+}
+
 // Log says what is written about what happens.
 type Log struct {
 	// debug, info, warn or error. Reloaded on SIGHUP.
@@ -249,6 +259,7 @@ func Default() *Config {
 		Sessions:   Sessions{AccessTokenLifetime: Duration(24 * time.Hour)},
 		Rooms:      Rooms{DefaultVersion: rules.Default},
 		Media:      defaultMedia(),
+		Users:      Users{Directory: "shared"},
 		RateLimits: defaultLimits(),
 		Clients:    Clients{QueryAccessToken: true, MaxBody: 1 << 20},
 		Calls:      Calls{TURN: TURN{Lifetime: Duration(24 * time.Hour)}},

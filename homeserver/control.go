@@ -45,6 +45,8 @@ func (s *Server) controlRouter() *httpapi.Router {
 	r.Handle("POST", "/users", httpapi.Open(s.createUser))
 	r.Handle("POST", "/users/{name}/password", httpapi.Open(s.setPassword))
 	r.Handle("POST", "/users/{name}/deactivate", httpapi.Open(s.deactivateUser))
+	r.Handle("POST", "/search/rebuild", httpapi.Open(s.rebuildSearch))
+	r.Handle("GET", "/search/rebuild", httpapi.Open(s.searchProgress))
 	r.Handle("GET", "/registration-tokens", httpapi.Open(s.listTokens))
 	r.Handle("POST", "/registration-tokens", httpapi.Open(s.createToken))
 	return r

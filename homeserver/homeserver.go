@@ -16,6 +16,7 @@ import (
 	"astrocyte/httpapi"
 	"astrocyte/media"
 	"astrocyte/roomserver"
+	"astrocyte/search"
 	"astrocyte/store"
 )
 
@@ -41,6 +42,7 @@ type Server struct {
 	now      func() time.Time
 	accounts *account.Accounts
 	rooms    *roomserver.Rooms
+	search   *search.Search
 	media    *media.Repository
 	router   *httpapi.Router
 	limiter  *httpapi.Limiter

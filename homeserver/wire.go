@@ -84,6 +84,8 @@ func (s *Server) makeParts(ctx context.Context) error {
 		h.Deactivated = append(h.Deactivated, encryption.Deactivated)
 	})
 
+	s.makeSearch(wakes)
+
 	s.limiter = httpapi.NewLimiter(limitsOf(c.RateLimits), s.now)
 	news := syncapi.New(syncapi.Options{
 		DB: s.db, Bus: wakes, Rooms: s.rooms, Accounts: s.accounts, Ephemeral: passing, Push: pushing, Encryption: encryption,
@@ -95,7 +97,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 	news.Routes(s.router)
 	clientapi.New(clientapi.Parts{
 		Server: c.ServerName, PublicURL: c.PublicURL, Accounts: s.accounts, Rooms: s.rooms,
-		Ephemeral: passing, Push: pushing, Encryption: encryption, Media: s.media, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
+		Ephemeral: passing, Push: pushing, Encryption: encryption, Media: s.media, Search: s.search, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
 		Policy: policy.New(policy.Options{DB: s.db, Rooms: s.rooms, Now: s.now}),
 		Calls:  c.Calls, Now: s.now,
 	}).Routes(s.router)
