@@ -29,6 +29,8 @@ type Creation struct {
 	Published bool             // in the server's directory
 	Invite    []Invitee
 	Direct    bool
+
+	last *StateWish // of an upgrade: the power levels that the new room has in the end
 }
 
 // StateWish is a state event that a new room begins with.
@@ -64,31 +66,47 @@ func (r *Rooms) Create(ctx context.Context, c Creation) (matrix.RoomID, error) {
 	if err != nil {
 		return "", err
 	}
-	n, err := r.db.Nids(ctx, "rooms", 1)
+	nid, err := r.newNID(ctx)
 	if err != nil {
-		return "", fmt.Errorf("name a room: %w", err)
+		return "", err
 	}
-	nid := RoomNID(n<<8 | int64(randomByte()))
 	var id matrix.RoomID
 	err = r.commit(ctx, nil, func(b *batch) error {
-		if err := b.aliasIsFree(c.Alias); err != nil {
-			return err
+		h, err := b.create(nid, v, c, drafts)
+		if err == nil {
+			id = h.id
 		}
-		h := &head{nid: nid, version: v, fresh: true}
-		if !v.RoomIDIsHash {
-			h.id = matrix.RoomID("!" + randomText() + ":" + string(r.server))
-		}
-		b.rooms[nid] = h
-		for _, d := range drafts {
-			if _, err := b.append(h, &d); err != nil {
-				return fmt.Errorf("create a room: %w", notValid(err))
-			}
-		}
-		id = h.id
-		b.later = append(b.later, func() error { return b.register(h, c) })
-		return nil
+		return err
 	})
 	return id, err
+}
+
+// newNID makes the number of a new room, in a shard by chance.
+func (r *Rooms) newNID(ctx context.Context) (RoomNID, error) {
+	n, err := r.db.Nids(ctx, "rooms", 1)
+	if err != nil {
+		return 0, fmt.Errorf("name a room: %w", err)
+	}
+	return RoomNID(n<<8 | int64(randomByte())), nil
+}
+
+// create stages a new room with its first events.
+func (b *batch) create(nid RoomNID, v *rules.Version, c Creation, drafts []Draft) (*head, error) {
+	if err := b.aliasIsFree(c.Alias); err != nil {
+		return nil, err
+	}
+	h := &head{nid: nid, version: v, fresh: true}
+	if !v.RoomIDIsHash {
+		h.id = matrix.RoomID("!" + randomText() + ":" + string(b.r.server))
+	}
+	b.rooms[nid] = h
+	for _, d := range drafts {
+		if _, err := b.append(h, &d); err != nil {
+			return nil, fmt.Errorf("create a room: %w", notValid(err))
+		}
+	}
+	b.later = append(b.later, func() error { return b.register(h, c) })
+	return h, nil
 }
 
 // notValid tells a creator that the room as wished cannot be.

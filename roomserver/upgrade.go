@@ -9,11 +9,10 @@ import (
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
-	"astrocyte/store"
 )
 
 // Upgrade replaces a room by a new one of another version: the same state, aliases and place in the
-// directory, and a tombstone in the old room.
+// directory, and a tombstone in the old room. All of it happens in one commit, or nothing.
 //
 // Spec: POST /_matrix/client/v3/rooms/{roomId}/upgrade, CS "Room upgrades".
 func (r *Rooms) Upgrade(ctx context.Context, user matrix.UserID, old matrix.RoomID, to matrix.RoomVersion, creators []matrix.UserID, p Profile) (matrix.RoomID, error) {
@@ -21,32 +20,61 @@ func (r *Rooms) Upgrade(ctx context.Context, user matrix.UserID, old matrix.Room
 	if err != nil {
 		return "", err
 	}
-	var c Creation
-	var a Access
-	err = r.db.View(ctx, func(tx *store.Tx) error {
-		if a, err = r.Access(tx, user, old); err != nil {
+	nid, err := r.find(ctx, old)
+	if err != nil {
+		return "", err
+	}
+	fresh, err := r.newNID(ctx)
+	if err != nil {
+		return "", err
+	}
+	var id matrix.RoomID
+	err = r.commit(ctx, []RoomNID{nid}, func(b *batch) error {
+		h, err := b.room(nid)
+		if err != nil {
 			return err
 		}
-		if may, err := r.may(tx, user, old, "m.room.tombstone"); err != nil {
+		if err := b.mayUpgrade(h, user); err != nil {
 			return err
-		} else if !may {
-			return matrix.Forbidden("you may not upgrade the room: it needs the power to send m.room.tombstone")
 		}
-		c, err = r.successor(tx, a, v, user)
-		return err
+		c := Creation{Creator: user, Profile: p, Version: to, Preset: PrivateChat, Content: map[string]json.RawMessage{}}
+		if err := b.takeOver(h, v, &c); err != nil {
+			return err
+		}
+		if err := c.inherit(v, old, creators); err != nil {
+			return err
+		}
+		drafts, err := c.drafts(v)
+		if err != nil {
+			return err
+		}
+		made, err := b.create(fresh, v, c, drafts)
+		if err != nil {
+			return err
+		}
+		id = made.id
+		return b.bury(h, made, user)
 	})
+	return id, err
+}
+
+// mayUpgrade refuses who may not leave a tombstone, before anything is made.
+func (b *batch) mayUpgrade(h *head, user matrix.UserID) error {
+	member, err := b.stateEvent(h, rules.StateKey{Type: "m.room.member", Key: string(user)})
 	if err != nil {
-		return "", err
+		return err
 	}
-	c.Creator, c.Profile, c.Version = user, p, to
-	if err := c.inherit(v, old, creators); err != nil {
-		return "", err
+	if member == nil || member.Membership() != matrix.Join {
+		return matrix.Forbidden("you are not in the room %s", h.id)
 	}
-	id, err := r.Create(ctx, c)
+	levels, err := b.levels(h)
 	if err != nil {
-		return "", fmt.Errorf("make the new room: %w", err)
+		return err
 	}
-	return id, r.bury(ctx, user, old, a.Room, id)
+	if !levels.User(user).AtLeast(levels.Event("m.room.tombstone", true)) {
+		return matrix.Forbidden("you may not upgrade the room: it needs the power to send m.room.tombstone")
+	}
+	return nil
 }
 
 // carried are the state events that an upgraded room begins with, as the old one had them.
@@ -58,44 +86,47 @@ func carried() []string {
 	}
 }
 
-// successor gathers what the new room takes over.
-func (r *Rooms) successor(tx *store.Tx, a Access, v *rules.Version, user matrix.UserID) (Creation, error) {
-	c := Creation{Preset: PrivateChat, Content: map[string]json.RawMessage{}}
-	st, err := r.states.Load(tx, a.Snap)
-	if err != nil {
-		return c, err
-	}
+// takeOver gathers what the new room takes over from the old one.
+func (b *batch) takeOver(h *head, v *rules.Version, c *Creation) error {
 	for _, tp := range carried() {
-		e, err := r.StateEvent(tx, st, tp, "")
+		e, err := b.stateEvent(h, rules.StateKey{Type: tp})
 		if err != nil {
-			return c, err
+			return err
 		}
 		if e == nil {
 			continue
 		}
 		if tp == "m.room.power_levels" {
-			c.Levels, err = carriedLevels(v, e, user)
-			if err != nil {
-				return c, err
+			if c.Levels, err = carriedLevels(v, e, c.Creator); err != nil {
+				return err
+			}
+			if err := c.raise(v, e.Content()); err != nil {
+				return err
 			}
 			continue
 		}
 		c.State = append(c.State, StateWish{Type: tp, Content: e.Content()})
 	}
-	create, err := r.StateEvent(tx, st, "m.room.create", "")
+	create, err := b.stateEvent(h, rules.StateKey{Type: "m.room.create"})
 	if err != nil || create == nil {
-		return c, err
+		return err
 	}
 	var content map[string]json.RawMessage
 	if err := json.Unmarshal(create.Content(), &content); err != nil {
-		return c, fmt.Errorf("read the create event: %w", err)
+		return fmt.Errorf("read the create event: %w", err)
 	}
 	for _, key := range []string{"type", "m.federate"} {
 		if raw, ok := content[key]; ok {
 			c.Content[key] = raw
 		}
 	}
-	return c, r.carriedBans(tx, st.Entries(), &c)
+	if err := b.takeBans(h, c); err != nil {
+		return err
+	}
+	if c.last != nil {
+		c.State = append(c.State, *c.last)
+	}
+	return nil
 }
 
 // carriedLevels are the old power levels as the new version may have them: from version 12 the creator
@@ -120,13 +151,56 @@ func carriedLevels(v *rules.Version, e *Event, user matrix.UserID) (map[string]j
 	return levels, nil
 }
 
-// carriedBans takes the bans over.
-func (r *Rooms) carriedBans(tx *store.Tx, entries []entry, c *Creation) error {
+// raise gives who upgrades a room the power to set all of its state. At the end the levels are as they
+// were. From version 12 on the creator has all power anyway.
+func (c *Creation) raise(v *rules.Version, end json.RawMessage) error {
+	if v.PrivilegedCreators {
+		return nil
+	}
+	var content struct {
+		Users   map[matrix.UserID]int64 `json:"users"`
+		Events  map[string]int64        `json:"events"`
+		Default int64                   `json:"users_default"`
+		State   int64                   `json:"state_default"`
+		Ban     int64                   `json:"ban"`
+	}
+	if json.Unmarshal(end, &content) != nil {
+		return nil // levels that are no numbers are refused where they are sent
+	}
+	own, named := content.Users[c.Creator]
+	if !named {
+		own = content.Default
+	}
+	need := max(100, content.State, content.Ban)
+	for _, level := range content.Events {
+		need = max(need, level)
+	}
+	if own >= need {
+		return nil
+	}
+	users := map[matrix.UserID]int64{c.Creator: need}
+	for user, level := range content.Users {
+		if user != c.Creator {
+			users[user] = level
+		}
+	}
+	raw, err := json.Marshal(users)
+	if err != nil {
+		return fmt.Errorf("write the users' power levels: %w", err)
+	}
+	c.Levels["users"] = raw
+	c.last = &StateWish{Type: "m.room.power_levels", Content: end}
+	return nil
+}
+
+// takeBans takes the bans over.
+func (b *batch) takeBans(h *head, c *Creation) error {
+	entries := h.state.Entries()
 	tuples := make([]int64, len(entries))
 	for i, e := range entries {
 		tuples[i] = e.Tuple
 	}
-	keys, err := r.states.Keys(tx, tuples)
+	keys, err := b.r.states.Keys(b.tx, tuples)
 	if err != nil {
 		return err
 	}
@@ -135,7 +209,7 @@ func (r *Rooms) carriedBans(tx *store.Tx, entries []entry, c *Creation) error {
 		if key.Type != "m.room.member" {
 			continue
 		}
-		member, err := r.event(tx, e.Event)
+		member, err := b.event(e.Event)
 		if err != nil {
 			return err
 		}
@@ -145,8 +219,6 @@ func (r *Rooms) carriedBans(tx *store.Tx, entries []entry, c *Creation) error {
 	}
 	return nil
 }
-
-type entry = rules.Entry
 
 // inherit names the old room in the new one.
 func (c *Creation) inherit(v *rules.Version, old matrix.RoomID, creators []matrix.UserID) error {
@@ -168,67 +240,50 @@ func (c *Creation) inherit(v *rules.Version, old matrix.RoomID, creators []matri
 
 // bury leaves a tombstone in the old room, and moves its names to the new one. Who may not send any
 // more is nobody below the power to do so, where the user may set that.
-func (r *Rooms) bury(ctx context.Context, user matrix.UserID, old matrix.RoomID, oldNID RoomNID, successor matrix.RoomID) error {
+func (b *batch) bury(old, successor *head, user matrix.UserID) error {
 	empty := ""
-	content, err := json.Marshal(map[string]any{"body": "This room has been replaced", "replacement_room": successor})
+	content, err := json.Marshal(map[string]any{"body": "This room has been replaced", "replacement_room": successor.id})
 	if err != nil {
 		return fmt.Errorf("write the tombstone: %w", err)
 	}
-	_, err = r.Send(ctx, Draft{Room: old, Sender: user, Type: "m.room.tombstone", StateKey: &empty, Content: content})
-	if err != nil {
+	tombstone := Draft{Room: old.id, Sender: user, Type: "m.room.tombstone", StateKey: &empty, Content: content}
+	if _, err := b.append(old, &tombstone); err != nil {
 		return fmt.Errorf("send the tombstone: %w", err)
 	}
 	var refused *matrix.Error
-	if err := r.restrict(ctx, user, old); err != nil && !errors.As(err, &refused) {
+	if err := b.restrict(old, user); err != nil && !errors.As(err, &refused) {
 		return err
 	}
-	return r.db.Update(ctx, func(tx *store.Tx) error {
-		nid, err := r.known(tx, successor)
-		if err != nil {
-			return err
-		}
-		return moveNames(tx, oldNID, nid, successor)
-	})
+	b.later = append(b.later, func() error { return moveNames(b.tx, old.nid, successor.nid, successor.id) })
+	return nil
 }
 
 // restrict raises the power that messages and invites need in a room that is over.
-func (r *Rooms) restrict(ctx context.Context, user matrix.UserID, room matrix.RoomID) error {
-	var content map[string]any
-	err := r.db.View(ctx, func(tx *store.Tx) error {
-		a, err := r.Access(tx, user, room)
-		if err != nil {
-			return err
-		}
-		st, err := r.states.Load(tx, a.Snap)
-		if err != nil {
-			return err
-		}
-		pl, err := r.StateEvent(tx, st, "m.room.power_levels", "")
-		if err != nil || pl == nil {
-			return err
-		}
-		if err := json.Unmarshal(pl.Content(), &content); err != nil {
-			return fmt.Errorf("read the power levels: %w", err)
-		}
-		return nil
-	})
-	if err != nil || content == nil {
+func (b *batch) restrict(h *head, user matrix.UserID) error {
+	pl, err := b.stateEvent(h, rules.StateKey{Type: "m.room.power_levels"})
+	if err != nil || pl == nil {
 		return err
 	}
-	level := func(name string, otherwise float64) float64 {
-		if n, ok := content[name].(float64); ok {
-			return n
-		}
-		return otherwise
+	var content map[string]json.RawMessage
+	if err := json.Unmarshal(pl.Content(), &content); err != nil {
+		return fmt.Errorf("read the power levels: %w", err)
 	}
-	most := int64(max(50, level("users_default", 0)+1))
-	content["events_default"] = max(most, int64(level("events_default", 0)))
-	content["invite"] = max(most, int64(level("invite", 0)))
+	level := func(name string) int64 {
+		var n int64 // what is no number counts as 0: it is replaced by one
+		if json.Unmarshal(content[name], &n) != nil {
+			return 0
+		}
+		return n
+	}
+	least := max(50, level("users_default")+1)
+	for _, name := range []string{"events_default", "invite"} {
+		content[name] = fmt.Appendf(nil, "%d", max(least, level(name)))
+	}
 	raw, err := json.Marshal(content)
 	if err != nil {
 		return fmt.Errorf("write the power levels: %w", err)
 	}
 	empty := ""
-	_, err = r.Send(ctx, Draft{Room: room, Sender: user, Type: "m.room.power_levels", StateKey: &empty, Content: raw})
+	_, err = b.append(h, &Draft{Room: h.id, Sender: user, Type: "m.room.power_levels", StateKey: &empty, Content: raw})
 	return err
 }

@@ -150,6 +150,50 @@ func TestRoomUpgrade(t *testing.T) {
 	})
 }
 
+// TestUpgradeByModerator: who may leave a tombstone may upgrade, though the new room needs more power for
+// some of its state. What fails leaves nothing behind.
+func TestUpgradeByModerator(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		hs := story.Start(t, dsn)
+		alice, bob := hs.User("alice"), hs.User("bob")
+		for _, to := range []string{"11", "12"} {
+			old := alice.CreatesRoom(map[string]any{
+				"room_version": "10", "name": "Kitchen", "room_alias_name": "kitchen" + to, "visibility": "public",
+				"power_level_content_override": map[string]any{
+					"users":  map[string]any{alice.ID: 100, bob.ID: 60},
+					"events": map[string]any{"m.room.tombstone": 60, "m.room.history_visibility": 100, "m.room.server_acl": 100},
+				},
+			})
+			bob.Joins(old)
+			eve := hs.User("eve" + to)
+			eve.Joins(old)
+			alice.Bans(old, eve, "")
+			upgrade := story.Path("rooms", old, "upgrade")
+			eve.IsRefused(matrix.CodeForbidden, 403, "POST", upgrade, map[string]any{"new_version": to})
+			bob.IsRefused(matrix.CodeForbidden, 403, "POST", story.Path("rooms", "!nowhere:localhost", "upgrade"), map[string]any{"new_version": to})
+			replacement := bob.Must("POST", upgrade, map[string]any{"new_version": to}).At("replacement_room").Text()
+			levels := bob.State(replacement, "m.room.power_levels", "")
+			if got := levels.At("users", bob.ID); to == "11" && got.Int() != 60 || to == "12" && got.There() || levels.At("users", alice.ID).Int() != 100 {
+				t.Errorf("version %s: the levels are %s", to, levels)
+			}
+			if bob.State(replacement, "m.room.member", eve.ID).At("membership").Text() != "ban" {
+				t.Errorf("version %s: the ban was not taken over", to)
+			}
+			alice.Joins("#kitchen" + to + ":localhost")
+			alice.Says(replacement, "here we are")
+			if got := alice.Reads("/publicRooms").At("chunk").Texts("room_id"); !slices.Contains(got, replacement) || slices.Contains(got, old) {
+				t.Errorf("version %s: the directory has %v", to, got)
+			}
+		}
+		tight := alice.CreatesRoom(map[string]any{"room_version": "10"})
+		alice.IsRefused(matrix.CodeInvalidParam, 400, "POST", story.Path("rooms", tight, "upgrade"), map[string]any{"new_version": "11", "additional_creators": []string{bob.ID}})
+		if a := alice.Does("GET", story.Path("rooms", tight, "state", "m.room.tombstone", ""), nil); a.Status != 404 {
+			t.Errorf("after a refused upgrade the tombstone is there: %s", a)
+		}
+	})
+}
+
 func TestRoomsOfEveryVersion(t *testing.T) {
 	t.Parallel()
 	testkit.Each(t, func(t *testing.T, dsn string) {

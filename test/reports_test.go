@@ -26,7 +26,7 @@ func TestReportsTellNothing(t *testing.T) {
 			story.Path("users", "@nobody:localhost", "report"),
 		} {
 			for _, u := range []*story.User{alice, eve} {
-				if a := u.Must("POST", path, `{"reason":"nul \u0000"}`); a.String() != "{}" {
+				if a := u.Must("POST", path, `{"reason":"ugly"}`); a.String() != "{}" {
 					t.Errorf("POST %s: %s", path, a)
 				}
 			}
