@@ -19,6 +19,11 @@ type RegistrationToken struct {
 	Expires     int64 // milliseconds, 0: never
 }
 
+// Valid says whether somebody could register with the token at a time.
+func (t RegistrationToken) Valid(now time.Time) bool {
+	return (t.UsesAllowed < 0 || t.UsesDone < t.UsesAllowed) && (t.Expires == 0 || t.Expires > now.UnixMilli())
+}
+
 // CreateRegistrationToken makes a registration token. An empty one is chosen by the server; uses below
 // 0 are any number, and a zero time is never.
 func (a *Accounts) CreateRegistrationToken(ctx context.Context, token string, uses int64, expires time.Time) (RegistrationToken, error) {
@@ -51,6 +56,33 @@ func (a *Accounts) ListRegistrationTokens(ctx context.Context) (tokens []Registr
 	return tokens, err
 }
 
+// RegistrationToken finds a registration token.
+func (a *Accounts) RegistrationToken(ctx context.Context, token string) (t RegistrationToken, found bool, err error) {
+	err = a.db.View(ctx, func(tx *store.Tx) (err error) {
+		t, found, err = readRegistrationToken(tx, token)
+		return err
+	})
+	return t, found, err
+}
+
+// ChangeRegistrationToken sets how often a token may be used (below 0: any number) and until when (0:
+// always), where these are not nil; false where there is no such token.
+func (a *Accounts) ChangeRegistrationToken(ctx context.Context, token string, uses, expires *int64) (t RegistrationToken, found bool, err error) {
+	err = a.db.Update(ctx, func(tx *store.Tx) (err error) {
+		if t, found, err = readRegistrationToken(tx, token); err != nil || !found {
+			return err
+		}
+		if uses != nil {
+			t.UsesAllowed = max(*uses, -1)
+		}
+		if expires != nil {
+			t.Expires = *expires
+		}
+		return writeRegistrationToken(tx, t)
+	})
+	return t, found, err
+}
+
 // DeleteRegistrationToken removes a registration token; false where there is none.
 func (a *Accounts) DeleteRegistrationToken(ctx context.Context, token string) (found bool, err error) {
 	err = a.db.Update(ctx, func(tx *store.Tx) (err error) {
@@ -67,7 +99,7 @@ func (a *Accounts) RegistrationTokenValid(ctx context.Context, token string) (va
 	}
 	err = a.db.View(ctx, func(tx *store.Tx) error {
 		t, found, err := readRegistrationToken(tx, token)
-		valid = found && (t.UsesAllowed < 0 || t.UsesDone < t.UsesAllowed) && (t.Expires == 0 || t.Expires > a.millis())
+		valid = found && t.Valid(a.now())
 		return err
 	})
 	return valid, err

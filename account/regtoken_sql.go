@@ -28,6 +28,12 @@ func deleteRegistrationToken(tx *store.Tx, token string) (bool, error) {
 	return n == 1, err
 }
 
+func writeRegistrationToken(tx *store.Tx, t RegistrationToken) error {
+	_, err := tx.Exec(`UPDATE registration_tokens SET uses_allowed = $2, expires_ts = $3 WHERE token = $1`,
+		t.Token, t.UsesAllowed, t.Expires)
+	return err
+}
+
 func useRegistrationToken(tx *store.Tx, token string, now int64) (bool, error) {
 	n, err := tx.Exec(`UPDATE registration_tokens SET uses_done = uses_done + 1 WHERE token = $1
 		AND (uses_allowed < 0 OR uses_done < uses_allowed) AND (expires_ts = 0 OR expires_ts > $2)`, token, now)

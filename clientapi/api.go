@@ -83,6 +83,7 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.accountDataRoutes(r)
 	a.filterRoutes(r)
 	a.adminRegisterRoutes(r)
+	a.adminRoutes(r)
 	a.callRoutes(r)
 	a.roomRoutes(r)
 	a.membershipRoutes(r)

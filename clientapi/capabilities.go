@@ -3,6 +3,7 @@ package clientapi
 import (
 	"context"
 
+	"astrocyte/account"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
@@ -28,6 +29,7 @@ var unstableFeatures = map[string]bool{
 	"uk.tcpip.msc4133.stable": true,
 	"org.matrix.msc3981":      true, // recursive relations
 	"org.matrix.msc4151":      true, // reporting rooms
+	"org.matrix.msc3814":      true, // dehydrated devices
 	"org.matrix.msc4143":      true, // call services
 
 	"uk.half-shot.msc2666.query_mutual_rooms":        true,
@@ -78,6 +80,22 @@ type capabilities struct {
 	ThreepidChange enabled      `json:"m.3pid_changes"`
 	LoginToken     enabled      `json:"m.get_login_token"`
 	ForcedForget   enabled      `json:"m.forget_forced_upon_leave"`
+	Moderation     *moderation  `json:"m.account_moderation,omitempty"`
+}
+
+// moderation is what administrators may do to accounts.
+//
+// Spec: CS "m.account_moderation capability".
+type moderation struct {
+	Suspend bool `json:"suspend"`
+	Lock    bool `json:"lock"`
+}
+
+func moderationOf(u account.User) *moderation {
+	if !u.Admin {
+		return nil
+	}
+	return &moderation{Suspend: true, Lock: true}
 }
 
 type enabled struct {
@@ -107,5 +125,6 @@ func (a *API) capabilities(ctx context.Context, c *httpapi.Caller, _ *none) (*ca
 		ProfileFields:  enabled{!u.Suspended},
 		SetDisplayName: enabled{!u.Suspended},
 		SetAvatarURL:   enabled{!u.Suspended},
+		Moderation:     moderationOf(u),
 	}}, nil
 }

@@ -19,6 +19,7 @@ type options struct {
 	guestsToo     bool
 	lockedToo     bool
 	notSuspended  bool
+	adminsOnly    bool
 }
 
 // Option changes how an endpoint is served.
@@ -50,6 +51,9 @@ func LockedToo() Option { return func(o *options) { o.lockedToo = true } }
 //
 // Spec: CS "Account suspension".
 func NotSuspended() Option { return func(o *options) { o.notSuspended = true } }
+
+// AdminsOnly closes an endpoint to all but the administrators of the server.
+func AdminsOnly() Option { return func(o *options) { o.adminsOnly = true } }
 
 // ServeHTTP makes an endpoint a handler that the mux can hold; the router calls serve by itself.
 func (e *endpoint) ServeHTTP(http.ResponseWriter, *http.Request) {}

@@ -114,6 +114,8 @@ func (x *exchange) admit(e *endpoint) error {
 		return matrix.E(matrix.CodeUserLocked, "this account is locked").With("soft_logout", true)
 	case c.Suspended && e.notSuspended:
 		return matrix.E(matrix.CodeUserSuspended, "this account is suspended")
+	case e.adminsOnly && !c.Admin:
+		return matrix.Forbidden("only administrators of this server may do this")
 	case c.Guest && !e.guestsToo && e.handler.access == accessAuthed:
 		return matrix.E(matrix.CodeGuestAccessForbidden, "guests cannot do this")
 	case e.limit == "" || c.Unlimited:

@@ -23,7 +23,8 @@ type Handler struct {
 // Authed adapts a handler that needs an access token.
 //
 // Q is a struct whose fields carry the tags path, query, header, json or body; see Router.Handle. R is
-// encoded as the answer; a nil answer is an empty object.
+// encoded as the answer; a nil answer is an empty object. The status is 200, or what a method Status() int
+// of *R says.
 func Authed[Q, R any](fn func(ctx context.Context, c *Caller, q *Q) (*R, error)) Handler {
 	return typed(accessAuthed, fn)
 }
@@ -71,6 +72,10 @@ func typed[Q, R any](a access, fn func(ctx context.Context, c *Caller, q *Q) (*R
 		if answer == nil {
 			return WriteJSON(w, r, http.StatusOK, struct{}{})
 		}
-		return WriteJSON(w, r, http.StatusOK, answer)
+		status := http.StatusOK
+		if s, ok := any(answer).(interface{ Status() int }); ok {
+			status = s.Status()
+		}
+		return WriteJSON(w, r, status, answer)
 	}}
 }

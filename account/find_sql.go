@@ -1,0 +1,58 @@
+package account
+
+import (
+	"fmt"
+	"strings"
+
+	"astrocyte/store"
+)
+
+// findUsers looks through all shards: it is for administrators.
+func findUsers(tx *store.Tx, q UserQuery) (users []User, total int64, err error) {
+	where, args := q.where()
+	total, _, err = store.One(tx, func(r store.Row) (n int64, err error) { return n, r.Scan(&n) },
+		`SELECT COUNT(*) FROM users WHERE `+where, args...)
+	if err != nil {
+		return nil, 0, err
+	}
+	order := "user_id"
+	if q.ByCreation {
+		order = "created_ts"
+	}
+	if q.Backward {
+		order += " DESC"
+	}
+	page := fmt.Sprintf(` ORDER BY %s, user_id LIMIT $%d OFFSET $%d`, order, len(args)+1, len(args)+2)
+	users, err = store.Select(tx, scanUser, `SELECT `+userColumns+` FROM users WHERE `+where+page,
+		append(args, int64(q.Limit), q.Skip)...)
+	return users, total, err
+}
+
+// where is the condition of a query, with its arguments.
+func (q UserQuery) where() (string, []any) {
+	conditions := []string{"ushard >= 0"}
+	var args []any
+	add := func(condition string, arg any) {
+		args = append(args, arg)
+		conditions = append(conditions, fmt.Sprintf(condition, len(args)))
+	}
+	if q.Search != "" {
+		escaped := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(q.Search))
+		add(`LOWER(user_id) LIKE $%d ESCAPE '\'`, "%"+escaped+"%")
+	}
+	if !q.Deactivated {
+		add("deactivated_ts = $%d", int64(0))
+	}
+	if q.Guests != nil && *q.Guests {
+		add("kind = $%d", int64(Guest))
+	} else if q.Guests != nil {
+		add("kind <> $%d", int64(Guest))
+	}
+	if q.Admins != nil {
+		add("admin = $%d", flag(*q.Admins))
+	}
+	if q.Locked != nil {
+		add("locked = $%d", flag(*q.Locked))
+	}
+	return strings.Join(conditions, " AND "), args
+}
