@@ -123,7 +123,7 @@ func (r *Rooms) page(tx *store.Tx, v Viewer, a Access, p Page, from, to Place, r
 	if p.From != "" {
 		out.Start = p.From
 	}
-	at := from
+	at, hid := from, false
 	for looked := 0; looked < scanMost; {
 		step := min(p.Limit+1, scanMost)
 		items, err := read(tx, a, p.Backward, at, to, step)
@@ -136,6 +136,7 @@ func (r *Rooms) page(tx *store.Tx, v Viewer, a Access, p Page, from, to Place, r
 		}
 		for _, e := range shown {
 			if p.Keep != nil && !p.Keep(e) {
+				hid = true
 				continue
 			}
 			out.Events = append(out.Events, e)
@@ -145,6 +146,9 @@ func (r *Rooms) page(tx *store.Tx, v Viewer, a Access, p Page, from, to Place, r
 			}
 		}
 		if len(items) < step {
+			if hid && len(out.Events) > 0 { // with another filter there may be more: it can go on from here
+				out.End = behind(items[len(items)-1].Seq, p.Backward).String()
+			}
 			return out, nil
 		}
 		looked += len(items)
