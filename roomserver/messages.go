@@ -145,14 +145,16 @@ func (r *Rooms) page(tx *store.Tx, v Viewer, a Access, p Page, from, to Place, r
 				return out, nil
 			}
 		}
+		if len(items) > 0 {
+			at = behind(items[len(items)-1].Seq, p.Backward)
+		}
 		if len(items) < step {
 			if hid && len(out.Events) > 0 { // with another filter there may be more: it can go on from here
-				out.End = behind(items[len(items)-1].Seq, p.Backward).String()
+				out.End = at.String()
 			}
 			return out, nil
 		}
 		looked += len(items)
-		at = behind(items[len(items)-1].Seq, p.Backward)
 	}
 	out.End = at.String()
 	return out, nil
