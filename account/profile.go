@@ -183,8 +183,8 @@ func checkProfileValue(field string, value json.RawMessage) error {
 	switch {
 	case field == fieldDisplayName && utf8.RuneCountInString(text) > maxDisplayName:
 		return matrix.InvalidParam("a display name cannot be longer than %d characters", maxDisplayName)
-	case field == fieldAvatarURL && (len(text) > maxAvatarURL || text != "" && !strings.HasPrefix(text, "mxc://")):
-		return matrix.InvalidParam("avatar_url must be an mxc:// URI")
+	case field == fieldAvatarURL && len(text) > maxAvatarURL:
+		return matrix.InvalidParam("avatar_url cannot be longer than %d bytes", maxAvatarURL)
 	case field == fieldTimeZone && (text == "" || len(text) > maxTimeZoneName):
 		return matrix.InvalidParam("m.tz must be the name of a time zone")
 	}
