@@ -78,7 +78,10 @@ func (m *matcher) isPhrase(runs []run) bool {
 	for i := range len(runs) - len(m.runs) + 1 {
 		all := true
 		for j, want := range m.runs {
-			all = all && m.has(runs[i+j], want) > 0
+			have := runs[i+j]
+			all = all && m.has(have, want) > 0 &&
+				(j == 0 || slices.Equal(have.text[:len(want.text)], want.text)) &&
+				(j == len(m.runs)-1 || slices.Equal(have.text[len(have.text)-len(want.text):], want.text))
 		}
 		if all {
 			return true
