@@ -22,11 +22,11 @@ type setPresenceRequest struct {
 // setPresence says how the caller is.
 //
 // Spec: PUT /_matrix/client/v3/presence/{userId}/status
-func (a *API) setPresence(_ context.Context, c *httpapi.Caller, q *setPresenceRequest) (*none, error) {
+func (a *API) setPresence(ctx context.Context, c *httpapi.Caller, q *setPresenceRequest) (*none, error) {
 	if err := own(c, q.UserID); err != nil {
 		return nil, err
 	}
-	return nil, a.ephemeral.SetPresence(c.User, q.Presence, q.Status)
+	return nil, a.ephemeral.SetPresence(ctx, c.User, q.Presence, q.Status)
 }
 
 type presenceRequest struct {

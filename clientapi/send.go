@@ -47,6 +47,7 @@ func (a *API) sendMessage(ctx context.Context, c *httpapi.Caller, q *sendRequest
 		}
 		d.Redacts = content.Redacts
 	}
+	a.ephemeral.Acted(ctx, c.User)
 	return sent(a.rooms.Send(ctx, d))
 }
 

@@ -28,6 +28,9 @@ func (c *Config) check(r *reader) {
 	if c.CacheMemory < 8<<20 {
 		r.fault("cache_memory", "must be 8M at least")
 	}
+	if n := c.Presence.MaxRoomMembers; n < 1 || n > 10_000 {
+		r.fault("presence.max_room_members", "must be between 1 and 10000")
+	}
 	if _, ok := rules.ByID(c.Rooms.DefaultVersion); !ok {
 		r.fault("rooms.default_version", "%q is not a room version that this server knows", c.Rooms.DefaultVersion)
 	}

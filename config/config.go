@@ -50,6 +50,9 @@ type Config struct {
 	// What users may know of each other.
 	Users Users `yaml:"users"`
 
+	// Who is told of who is there.
+	Presence Presence `yaml:"presence"`
+
 	// Files that people share, and previews of links.
 	Media Media `yaml:"media"`
 
@@ -220,6 +223,14 @@ type Federation struct {
 	CertificateAuthorities []string `yaml:"certificate_authorities"`
 }
 
+// Presence says who is told of who is there.
+type Presence struct {
+	// Whether anybody is.
+	Enabled bool `yaml:"enabled"`
+	// In rooms of up to so many members everybody is told of everybody else.
+	MaxRoomMembers int `yaml:"max_room_members"`
+}
+
 // Rooms says how new rooms are made.
 type Rooms struct {
 	// The room version of new rooms where the client names none. See the specification, "Room Versions".
@@ -258,6 +269,7 @@ func Default() *Config {
 		},
 		Sessions:   Sessions{AccessTokenLifetime: Duration(24 * time.Hour)},
 		Rooms:      Rooms{DefaultVersion: rules.Default},
+		Presence:   Presence{Enabled: true, MaxRoomMembers: 100},
 		Media:      defaultMedia(),
 		Users:      Users{Directory: "shared"},
 		RateLimits: defaultLimits(),

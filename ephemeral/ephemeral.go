@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"astrocyte/bus"
-	"astrocyte/lru"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
 	"astrocyte/store"
@@ -35,17 +34,18 @@ type Options struct {
 
 // Ephemeral keeps what passes.
 type Ephemeral struct {
-	db       *store.DB
-	bus      bus.Bus
-	rooms    *roomserver.Rooms
-	log      *slog.Logger
-	now      func() time.Time
-	typing   *typing
-	heads    *heads
-	presence *lru.Cache[matrix.UserID, *presence]
+	db     *store.DB
+	bus    bus.Bus
+	rooms  *roomserver.Rooms
+	log    *slog.Logger
+	now    func() time.Time
+	typing *typing
+	heads  *heads
+	people *people
+	onRead func(tx *store.Tx, user matrix.UserID) error // nil: nobody asks
 }
 
-// New makes it. From here on it collects what the bus tells of typing; it has to be made before those who
+// New makes it. From here on it collects what the bus tells of typing and presence; it has to be made before those who
 // wait for the same, so that it hears first.
 func New(o Options) *Ephemeral {
 	if o.Now == nil {
@@ -54,25 +54,30 @@ func New(o Options) *Ephemeral {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	node := rand.Int64N(1<<60) + 1
 	return &Ephemeral{
 		db: o.DB, bus: o.Bus, rooms: o.Rooms, log: o.Log, now: o.Now,
-		typing:   newTyping(o.Bus.Subscribe(bus.Typing), o.Now, rand.Int64N(1<<60)+1),
-		heads:    newHeads(),
-		presence: lru.New[matrix.UserID, *presence](maxPresences),
+		typing: newTyping(o.Bus.Subscribe(bus.Typing), o.Now, node),
+		heads:  newHeads(),
+		people: newPeople(o.Bus.Subscribe(bus.Presence), o.Now, node),
 	}
 }
 
-// Run ends the typing of those whose time is over, until ctx ends.
+// Run ends the typing and the presence of those whose time is over, until ctx ends.
 func (e *Ephemeral) Run(ctx context.Context) error {
 	defer e.typing.sub.Close()
-	tick := time.NewTicker(typingTick)
+	defer e.people.sub.Close()
+	tick, slow := time.NewTicker(typingTick), time.NewTicker(presenceTick)
 	defer tick.Stop()
+	defer slow.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 			e.expireTyping(ctx)
+		case <-slow.C:
+			e.tellPresence(ctx, e.people.keepTime())
 		}
 	}
 }

@@ -20,17 +20,12 @@ const (
 
 const (
 	maxPresences = 100_000
-	maxStatus    = 1024             // bytes of a status message
-	activeFor    = 5 * time.Minute  // after what a user did
-	offlineAfter = 10 * time.Minute // without a sign of life
+	maxStatus    = 1024            // bytes of a status message
+	activeFor    = 5 * time.Minute // after what a user did
+	// presenceGrace is how long a user is there after their last sign of life: a connection that is cut
+	// and made anew, or a poll that comes late, is seen by nobody.
+	presenceGrace = time.Minute
 )
-
-// presence is what is known of a user. It is not changed once it is kept.
-type presence struct {
-	state  State
-	status string
-	active time.Time
-}
 
 // Presence is how a user is at a moment.
 type Presence struct {
@@ -44,29 +39,28 @@ type Presence struct {
 // SetPresence says how a user is.
 //
 // Spec: PUT /_matrix/client/v3/presence/{userId}/status
-func (e *Ephemeral) SetPresence(user matrix.UserID, state State, status string) error {
+func (e *Ephemeral) SetPresence(ctx context.Context, user matrix.UserID, state State, status string) error {
 	if state != Online && state != Unavailable && state != Offline {
 		return matrix.InvalidParam("%q is no state of presence", string(state))
 	}
 	if len(status) > maxStatus {
 		return matrix.InvalidParam("a status message cannot be longer than %d bytes", maxStatus)
 	}
-	e.presence.Put(user, &presence{state, status, e.now()}, 1)
+	e.tellPresence(ctx, e.people.set(user, state, status))
 	return nil
 }
 
-// Seen notes a sign of life of a user, who is as they said they are.
+// Seen notes a sign of life of a user, whose client says how they are: it has to come again at least every
+// twenty seconds for as long as the client is there.
 //
 // Spec: GET /_matrix/client/v3/sync (set_presence)
-func (e *Ephemeral) Seen(user matrix.UserID, state State) {
-	p := presence{state: state, active: e.now()}
-	if old, ok := e.presence.Get(user); ok {
-		p.status = old.status
-		if state != Online {
-			p.active = old.active
-		}
-	}
-	e.presence.Put(user, &p, 1)
+func (e *Ephemeral) Seen(ctx context.Context, user matrix.UserID, state State) {
+	e.tellPresence(ctx, e.people.seen(user, state))
+}
+
+// Acted notes that a user did something that others see.
+func (e *Ephemeral) Acted(ctx context.Context, user matrix.UserID) {
+	e.tellPresence(ctx, e.people.acted(user))
 }
 
 // PresenceOf tells how a user is, if viewer shares a room with them.
@@ -86,19 +80,11 @@ func (e *Ephemeral) PresenceOf(ctx context.Context, viewer, user matrix.UserID) 
 			return Presence{}, matrix.Forbidden("you share no room with %s", user)
 		}
 	}
-	p, ok := e.presence.Get(user)
-	if !ok {
+	p, known := e.PresenceNow(user)
+	if !known {
 		return Presence{State: Offline}, nil
 	}
-	ago := max(e.now().Sub(p.active), 0)
-	now := Presence{State: p.state, Status: p.status, Known: true, Ago: ago, Active: p.state == Online && ago < activeFor}
-	switch {
-	case ago > offlineAfter:
-		now.State = Offline
-	case now.State == Online && !now.Active:
-		now.State = Unavailable
-	}
-	return now, nil
+	return p, nil
 }
 
 // shareRoom says whether two users of this server are in a room together.

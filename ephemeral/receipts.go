@@ -51,6 +51,9 @@ func (e *Ephemeral) Mark(ctx context.Context, readings ...Reading) error {
 			return err
 		}
 	}
+	if len(readings) > 0 {
+		e.Acted(ctx, readings[0].User)
+	}
 	return e.db.Update(ctx, func(tx *store.Tx) error {
 		for _, r := range readings {
 			nid, err := e.member(tx, r.User, r.Room)
@@ -122,6 +125,9 @@ func (e *Ephemeral) Put(tx *store.Tx, r Receipt) error {
 	if err := writeReceipt(tx, r); err != nil {
 		return fmt.Errorf("write a receipt: %w", err)
 	}
+	if e.onRead != nil && r.User.Server() == e.rooms.Server() {
+		return e.onRead(tx, r.User)
+	}
 	return nil
 }
 
@@ -179,3 +185,6 @@ func (e *Ephemeral) Deactivated(tx *store.Tx, user matrix.UserID, _ bool) error 
 	}
 	return forget(tx, user, nids)
 }
+
+// OnRead has fn called in each transaction in which a user reads further. It is set before anything runs.
+func (e *Ephemeral) OnRead(fn func(tx *store.Tx, user matrix.UserID) error) { e.onRead = fn }

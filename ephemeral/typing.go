@@ -74,6 +74,7 @@ func (e *Ephemeral) SetTyping(ctx context.Context, user matrix.UserID, room matr
 	if err != nil {
 		return err
 	}
+	e.Acted(ctx, user)
 	return e.NoteTyping(ctx, user, room, types, timeout)
 }
 

@@ -11,7 +11,9 @@ import (
 	"astrocyte/account"
 	"astrocyte/bus"
 	"astrocyte/clientapi"
+	"astrocyte/config"
 	"astrocyte/e2ee"
+	"astrocyte/egress"
 	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/media"
@@ -56,7 +58,11 @@ func (s *Server) makeParts(ctx context.Context) error {
 		DB: s.db, Bus: wakes, Rooms: s.rooms, Log: s.logOf("ephemeral"), Now: s.now,
 	})
 	s.runs("ephemeral", passing.Run)
-	pushing := push.New(push.Options{DB: s.db, Rooms: s.rooms, ReadUpTo: passing.ReadUpTo, Log: s.logOf("push"), Now: s.now})
+	pushing := push.New(push.Options{
+		DB: s.db, Rooms: s.rooms, ReadUpTo: passing.ReadUpTo, Bus: wakes, Log: s.logOf("push"), Now: s.now,
+		Egress: egress.New(egress.Options{AllowPrivate: c.Federation.AllowPrivateAddresses}),
+	})
+	passing.OnRead(pushing.HasRead)
 	s.runs("push", pushing.Run)
 	s.accounts.Use(func(h *account.Hooks) {
 		h.DevicesGone = append(h.DevicesGone, pushing.DevicesGone)
@@ -89,7 +95,8 @@ func (s *Server) makeParts(ctx context.Context) error {
 	s.limiter = httpapi.NewLimiter(limitsOf(c.RateLimits), s.now)
 	news := syncapi.New(syncapi.Options{
 		DB: s.db, Bus: wakes, Rooms: s.rooms, Accounts: s.accounts, Ephemeral: passing, Push: pushing, Encryption: encryption,
-		Limiter: s.limiter, Log: s.logOf("sync"), Now: s.now,
+		PresenceRoom: presenceRoom(c.Presence),
+		Limiter:      s.limiter, Log: s.logOf("sync"), Now: s.now,
 	})
 	s.runs("sync", news.Run)
 
@@ -125,4 +132,12 @@ func (s *Server) makeRouter(trusted []netip.Prefix) {
 		BodyLimit:      int64(c.Clients.MaxBody),
 	})
 	s.healthRoutes(s.router)
+}
+
+// presenceRoom is how many members a room has at most whose members are told of the presence of each other.
+func presenceRoom(c config.Presence) int {
+	if !c.Enabled {
+		return 0
+	}
+	return c.MaxRoomMembers
 }

@@ -6,6 +6,10 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"astrocyte/bus"
+	"astrocyte/egress"
 	"astrocyte/lru"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
@@ -22,6 +26,11 @@ type Options struct {
 	ReadUpTo ReadUpTo
 	Log      *slog.Logger
 	Now      func() time.Time
+
+	// Bus wakes the one that follows the stream; nil: Run only writes what was counted.
+	Bus bus.Bus
+	// Egress says which push gateways may be connected to; nil: those on public addresses.
+	Egress *egress.Policy
 }
 
 // Push keeps the rules of the users, and what they have not read.
@@ -31,6 +40,8 @@ type Push struct {
 	readUpTo ReadUpTo
 	log      *slog.Logger
 	now      func() time.Time
+	bus      bus.Bus
+	gateways *gateways
 
 	compiled *lru.Cache[compiledKey, *Evaluator]
 	sums     *lru.Cache[sumKey, *sum]
@@ -61,14 +72,30 @@ func New(o Options) *Push {
 	}
 	return &Push{
 		db: o.DB, rooms: o.Rooms, readUpTo: o.ReadUpTo, log: o.Log, now: o.Now,
+		bus: o.Bus, gateways: newGateways(o.Egress, o.Now),
 		compiled: lru.New[compiledKey, *Evaluator](compiledMost),
 		sums:     lru.New[sumKey, *sum](sumsMost),
 		dirty:    make(map[sumKey]*sum),
 	}
 }
 
-// Run writes what was counted, until ctx ends.
+// Run follows the stream, sends to gateways and writes what was counted, until ctx ends.
 func (p *Push) Run(ctx context.Context) error {
+	if p.bus == nil {
+		return p.flushes(ctx)
+	}
+	jobs, err := p.jobs()
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.flushes(ctx) })
+	g.Go(func() error { return p.follow(ctx, p.bus) })
+	g.Go(func() error { return jobs.Run(ctx) })
+	return g.Wait()
+}
+
+func (p *Push) flushes(ctx context.Context) error {
 	flush := time.NewTicker(flushEvery)
 	defer flush.Stop()
 	for {

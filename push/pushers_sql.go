@@ -31,7 +31,7 @@ func writePusher(tx *store.Tx, p *Pusher, now int64) error {
 		return fmt.Errorf("write a pusher: %w", err)
 	}
 	_, err = tx.Exec(`
-		INSERT INTO pushers (ushard, user_id, app_id, pushkey, device_id, kind, pusher, created) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		INSERT INTO pushers (ushard, user_id, app_id, pushkey, device_id, kind, pusher, created, badge) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, -1)
 		ON CONFLICT (ushard, user_id, app_id, pushkey) DO UPDATE
 		SET device_id = excluded.device_id, kind = excluded.kind, pusher = excluded.pusher`,
 		p.User.Shard(), string(p.User), p.AppID, p.Pushkey, string(p.Device), p.Kind, raw, now)
@@ -45,6 +45,11 @@ func writePusher(tx *store.Tx, p *Pusher, now int64) error {
 
 func deletePusher(tx *store.Tx, user matrix.UserID, app, key string) error {
 	_, err := tx.Exec(`DELETE FROM pushers WHERE ushard = $1 AND user_id = $2 AND app_id = $3 AND pushkey = $4`,
+		user.Shard(), string(user), app, key)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(`DELETE FROM push_queue WHERE ushard = $1 AND user_id = $2 AND app_id = $3 AND pushkey = $4`,
 		user.Shard(), string(user), app, key)
 	if err != nil {
 		return err

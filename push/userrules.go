@@ -139,17 +139,19 @@ func (p *Push) evaluator(tx *store.Tx, user matrix.UserID) (*Evaluator, int64, e
 //
 // Spec: CS "Room Upgrades" leaves it to servers.
 func (p *Push) CopyRoom(ctx context.Context, user matrix.UserID, from, to matrix.RoomID) error {
-	return p.db.Update(ctx, func(tx *store.Tx) error {
-		c, _, err := readChanges(tx, user, false)
-		if err != nil {
-			return err
-		}
-		old := c.find(Room, string(from))
-		if old < 0 || c.find(Room, string(to)) >= 0 {
-			return nil
-		}
-		rule := c.Own[Room][old]
-		rule.ID = string(to)
-		return p.ChangeIn(tx, user, func(c *Changes) error { return c.Put(Room, rule, "", "") })
-	})
+	return p.db.Update(ctx, func(tx *store.Tx) error { return p.copyRoom(tx, user, from, to) })
+}
+
+func (p *Push) copyRoom(tx *store.Tx, user matrix.UserID, from, to matrix.RoomID) error {
+	c, _, err := readChanges(tx, user, false)
+	if err != nil {
+		return err
+	}
+	old := c.find(Room, string(from))
+	if old < 0 || c.find(Room, string(to)) >= 0 {
+		return nil
+	}
+	rule := c.Own[Room][old]
+	rule.ID = string(to)
+	return p.ChangeIn(tx, user, func(c *Changes) error { return c.Put(Room, rule, "", "") })
 }

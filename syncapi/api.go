@@ -31,6 +31,10 @@ type Options struct {
 	Log        *slog.Logger
 	Now        func() time.Time
 
+	// PresenceRoom is how many members a room has at most in which the members are told of the presence of
+	// each other; 0: nobody is.
+	PresenceRoom int
+
 	// Limiter limits what is asked over sockets; nil limits nothing.
 	Limiter *httpapi.Limiter
 }
@@ -60,9 +64,11 @@ func New(o Options) *API {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	waker := newWaker(o.DB, o.Bus, o.Log, o.Now)
+	waker.circles = newCircles(&o, waker.users)
 	return &API{
 		db: o.DB, rooms: o.Rooms, accounts: o.Accounts, log: o.Log, now: o.Now,
-		waker: newWaker(o.DB, o.Bus, o.Log, o.Now), sent: newSent(), recents: newRecents(),
+		waker: waker, sent: newSent(), recents: newRecents(),
 		limiter: o.Limiter, ephemeral: o.Ephemeral, sockets: newSockets(),
 		push: o.Push, encryption: o.Encryption,
 	}

@@ -12,15 +12,16 @@ import (
 
 // news is what an answer tells.
 type news struct {
-	next    Token
-	account []account.AccountDatum
-	join    []*joinedNews
-	leave   []*leftNews
-	invite  []*strippedNews
-	knock   []*strippedNews
-	devices e2ee.DeviceNews
-	lists   e2ee.Lists
-	form    form
+	next     Token
+	account  []account.AccountDatum
+	join     []*joinedNews
+	leave    []*leftNews
+	invite   []*strippedNews
+	knock    []*strippedNews
+	devices  e2ee.DeviceNews
+	lists    e2ee.Lists
+	presence []presenceNews
+	form     form
 }
 
 // form is how the client wants it told.
@@ -84,7 +85,7 @@ type summary struct {
 
 // empty says that nothing happened that the client has to be told: then it waits on.
 func (n *news) empty() bool {
-	return len(n.account) == 0 && len(n.join) == 0 && len(n.leave) == 0 && len(n.invite) == 0 && len(n.knock) == 0 &&
+	return len(n.account) == 0 && len(n.join) == 0 && len(n.leave) == 0 && len(n.invite) == 0 && len(n.knock) == 0 && len(n.presence) == 0 &&
 		len(n.devices.Messages) == 0 && len(n.lists.Changed) == 0 && len(n.lists.Left) == 0
 }
 

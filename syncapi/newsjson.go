@@ -72,6 +72,9 @@ func (n *news) appendJSON(dst []byte) []byte {
 	if len(n.account) > 0 {
 		w.object("account_data", func() { w.data(n.account) })
 	}
+	if len(n.presence) > 0 {
+		w.object("presence", func() { w.presence(n.presence) })
+	}
 	if len(n.join)+len(n.leave)+len(n.invite)+len(n.knock) > 0 {
 		w.object("rooms", func() { w.rooms(n) })
 	}

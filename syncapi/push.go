@@ -62,6 +62,7 @@ func (s *socket) pushOnce(behind bool) error {
 	if err := s.admit(); err != nil {
 		return err
 	}
+	s.a.alive(s.ctx, &s.asks)
 	s.mu.Lock()
 	s.asks.shown = s.acked
 	s.mu.Unlock()

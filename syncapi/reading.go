@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"astrocyte/account"
+	"astrocyte/ephemeral"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
 	"astrocyte/store"
@@ -21,6 +22,7 @@ type question struct {
 	initial   bool  // the client knows nothing
 	fullState bool
 	after     stateForm
+	presence  ephemeral.State // as what the client wants to be seen
 }
 
 func (q *question) device() device { return device{q.viewer.User, q.viewer.Device} }
@@ -70,7 +72,7 @@ func (r *reading) run() error {
 	if r.filter.lazy() {
 		r.sentTo = r.a.sent.at(r.device(), r.shown, r.initial)
 	}
-	for _, part := range []func() error{r.findRooms, r.findIgnored, r.readAccountData, r.readRooms, r.readDevice, r.readLists} {
+	for _, part := range []func() error{r.findRooms, r.findIgnored, r.readAccountData, r.readRooms, r.readPresence, r.readDevice, r.readLists} {
 		if err := part(); err != nil {
 			return err
 		}

@@ -147,6 +147,7 @@ func (s *socket) sendEvent(f *frame) (*sendResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.a.ephemeral.Acted(s.ctx, s.viewer.User)
 	return &sendResult{EventID: id}, nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
@@ -109,6 +108,7 @@ func (a *API) poll(ctx context.Context, c *httpapi.Caller, req *syncRequest, adm
 		if err != nil {
 			return nil, err
 		}
+		a.alive(ctx, &p.question)
 		switch {
 		case !n.empty():
 			answers.WithLabelValues("news").Inc()
@@ -145,9 +145,10 @@ func (a *API) prepare(ctx context.Context, c *httpapi.Caller, req *syncRequest) 
 		}
 		p.shown, p.follows = p.since, p.since
 	}
-	if err := a.setPresence(c.User, req.setPresence); err != nil {
+	if p.presence, err = presenceWish(req.setPresence); err != nil {
 		return nil, err
 	}
+	a.alive(ctx, &p.question)
 	if p.filter, err = a.filterOf(ctx, c.User, req.filter); err != nil {
 		return nil, err
 	}
@@ -156,24 +157,6 @@ func (a *API) prepare(ctx context.Context, c *httpapi.Caller, req *syncRequest) 
 		p.until = time.Time{} // such an answer is given at once
 	}
 	return p, nil
-}
-
-// setPresence notes that the user is there, unless the client does not want that.
-func (a *API) setPresence(user matrix.UserID, presence string) error {
-	state := ephemeral.State(presence)
-	switch state {
-	case "":
-		state = ephemeral.Online
-	case ephemeral.Online, ephemeral.Unavailable:
-	case ephemeral.Offline:
-		return nil
-	default:
-		return matrix.InvalidParam("set_presence must be online, offline or unavailable")
-	}
-	if a.ephemeral != nil {
-		a.ephemeral.Seen(user, state)
-	}
-	return nil
 }
 
 // look reads what is new. Where there is nothing for the client, the question moves on to the position

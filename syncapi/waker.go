@@ -26,12 +26,13 @@ const (
 // waker knows who waits for what, and wakes them. One mutex guards it; nothing is done under it but
 // looking up and signalling.
 type waker struct {
-	db    *store.DB
-	bus   bus.Bus
-	log   *slog.Logger
-	now   func() time.Time
-	rooms *tail[roomserver.RoomNID]
-	users *tail[matrix.UserID]
+	db      *store.DB
+	bus     bus.Bus
+	log     *slog.Logger
+	now     func() time.Time
+	rooms   *tail[roomserver.RoomNID]
+	users   *tail[matrix.UserID]
+	circles *circles
 	// members and lists wake nobody: what changes them is told as a change of rooms or users too.
 	members *tail[roomserver.RoomNID] // where memberships began
 	lists   *tail[matrix.UserID]      // whose devices changed
@@ -102,17 +103,26 @@ func (w *watch) signal() {
 
 // Run hands the hints of the bus on to the waiters, and looks for those that were lost.
 func (k *waker) Run(ctx context.Context) error {
-	sub := k.bus.Subscribe(bus.Room, bus.User, bus.Typing)
+	sub := k.bus.Subscribe(bus.Room, bus.User, bus.Typing, bus.Presence)
 	defer sub.Close()
 	check, sweep := time.NewTicker(checkEvery), time.NewTicker(sweepEvery)
 	defer check.Stop()
 	defer sweep.Stop()
+	moved := newGathering()
+	defer moved.due.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case c := <-sub.C:
+			if c.Kind == bus.Presence && k.circles.most > 0 {
+				moved.add(c)
+			}
 			k.heed(c)
+		case <-moved.due.C:
+			if err := k.wakeCircles(ctx, moved.take()); err != nil && ctx.Err() == nil {
+				k.log.Error("look for those who are told of presence", "err", err)
+			}
 		case <-check.C:
 			if err := k.check(ctx); err != nil && ctx.Err() == nil {
 				k.log.Error("look for what changed", "err", err)
