@@ -49,6 +49,7 @@ func (s *Server) controlRouter() *httpapi.Router {
 	r.Handle("GET", "/search/rebuild", httpapi.Open(s.searchProgress))
 	r.Handle("GET", "/registration-tokens", httpapi.Open(s.listTokens))
 	r.Handle("POST", "/registration-tokens", httpapi.Open(s.createToken))
+	s.mediaControl(r)
 	return r
 }
 
