@@ -49,13 +49,13 @@ func (r *reading) readLists() error {
 	if r.a.encryption == nil || r.initial {
 		return nil
 	}
-	s, some, err := r.sharing()
+	since, k := r.since.Pos, r.a.waker
+	if len(r.changed) == 0 && !k.members.anyChanged(since) && !k.lists.anyChanged(since) && !k.users.changed(r.viewer.User, since) {
+		return nil
+	}
+	s, err := r.sharing()
 	if err != nil {
 		return err
-	}
-	since, k := r.since.Pos, r.a.waker
-	if !some && !k.lists.anyChanged(since) && !k.users.changed(r.viewer.User, since) {
-		return nil
 	}
 	if r.out.lists, err = r.a.encryption.Lists(r.tx, r.viewer.User, since, s); err != nil {
 		return fmt.Errorf("read whose devices changed: %w", err)
@@ -63,9 +63,8 @@ func (r *reading) readLists() error {
 	return nil
 }
 
-// sharing finds the rooms that the user is and was in. some says that there may be users with whom they
-// share a room since, or share none any more.
-func (r *reading) sharing() (s e2ee.Sharing, some bool, err error) {
+// sharing finds the rooms that the user is and was in.
+func (r *reading) sharing() (s e2ee.Sharing, err error) {
 	entered := make(map[roomserver.RoomNID]bool)
 	for _, u := range r.changed {
 		if u.Pos <= r.since.Pos || u.Membership != matrix.Join && u.Membership != matrix.Leave && u.Membership != matrix.Ban {
@@ -73,7 +72,7 @@ func (r *reading) sharing() (s e2ee.Sharing, some bool, err error) {
 		}
 		was, err := r.wasJoined(u.Room, u.Pos)
 		if err != nil {
-			return s, false, err
+			return s, err
 		}
 		switch now := u.Membership == matrix.Join; {
 		case now && !was:
@@ -84,13 +83,13 @@ func (r *reading) sharing() (s e2ee.Sharing, some bool, err error) {
 		}
 	}
 	for _, j := range r.joined {
-		if entered[j.Room] {
-			continue
-		}
-		s.Stayed = append(s.Stayed, j.Room)
-		if r.a.waker.members.changed(j.Room, r.since.Pos) {
-			s.Moved = append(s.Moved, j.Room)
+		if !entered[j.Room] {
+			s.Stayed = append(s.Stayed, j.Room)
 		}
 	}
-	return s, len(s.Entered)+len(s.Left)+len(s.Moved) > 0, nil
+	moved, known := since(r.a.waker.members, s.Stayed, func(nid roomserver.RoomNID) roomserver.RoomNID { return nid }, r.since.Pos)
+	if s.Moved = moved; !known {
+		s.Moved = s.Stayed
+	}
+	return s, nil
 }
