@@ -2,6 +2,7 @@ package homeserver
 
 import (
 	"context"
+	"net/http"
 	"strings"
 
 	"astrocyte/httpapi"
@@ -21,12 +22,16 @@ type moveMediaRequest struct {
 	To string `json:"to" required:"true"`
 }
 
-// moveMedia moves files between storages for a few seconds.
+// moveMedia moves files between storages for a few seconds. What goes wrong is told: whoever may ask here
+// is an administrator.
 //
 // Extension: POST /media/move, at the control socket
 func (s *Server) moveMedia(ctx context.Context, _ *httpapi.Caller, q *moveMediaRequest) (*media.Moved, error) {
 	moved, err := s.media.Move(ctx, q.To)
-	return &moved, err
+	if err != nil {
+		return nil, matrix.E(matrix.CodeUnknown, "%v", err).WithStatus(http.StatusBadGateway)
+	}
+	return &moved, nil
 }
 
 // ControlMedia says which files a command is about: one by its URI or hash, or all of a user.
