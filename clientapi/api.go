@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"astrocyte/account"
+	"astrocyte/appservice"
 	"astrocyte/config"
 	"astrocyte/e2ee"
 	"astrocyte/ephemeral"
@@ -33,6 +34,7 @@ type Parts struct {
 	Ephemeral  *ephemeral.Ephemeral
 	Media      *media.Repository
 	Policy     *policy.Policy
+	Services   *appservice.Services // nil: none
 	Push       *push.Push
 	Encryption *e2ee.Encryption
 	Search     *search.Search
@@ -54,6 +56,7 @@ type API struct {
 	ephemeral  *ephemeral.Ephemeral
 	media      *media.Repository
 	policy     *policy.Policy
+	services   *appservice.Services
 	push       *push.Push
 	encryption *e2ee.Encryption
 	search     *search.Search
@@ -64,8 +67,12 @@ type API struct {
 
 // New makes the API from the parts that serve it.
 func New(p Parts) *API {
+	if p.Services == nil {
+		p.Services = appservice.New(appservice.Options{Accounts: p.Accounts, Rooms: p.Rooms})
+	}
 	return &API{
-		server: p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push, encryption: p.Encryption,
+		services: p.Services,
+		server:   p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push, encryption: p.Encryption,
 		calls: p.Calls, now: p.Now, position: p.Position,
 		media: p.Media, search: p.Search,
 		policy: p.Policy,
@@ -84,6 +91,7 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.filterRoutes(r)
 	a.adminRegisterRoutes(r)
 	a.adminRoutes(r)
+	a.appServiceRoutes(r)
 	a.callRoutes(r)
 	a.roomRoutes(r)
 	a.membershipRoutes(r)
@@ -107,6 +115,7 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.userDirectoryRoutes(r)
 	a.pushRuleRoutes(r)
 	a.pusherRoutes(r)
+	a.notificationRoutes(r)
 }
 
 // v3 registers an endpoint of /_matrix/client/v3, which has the same form in the older r0.

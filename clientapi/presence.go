@@ -26,7 +26,7 @@ func (a *API) setPresence(ctx context.Context, c *httpapi.Caller, q *setPresence
 	if err := own(c, q.UserID); err != nil {
 		return nil, err
 	}
-	return nil, a.ephemeral.SetPresence(ctx, c.User, q.Presence, q.Status)
+	return nil, a.ephemeral.SetPresence(ctx, c.User, c.Device, q.Presence, q.Status)
 }
 
 type presenceRequest struct {

@@ -332,7 +332,7 @@ func TestPresence(t *testing.T) {
 	t.Parallel()
 	testkit.Each(t, func(t *testing.T, dsn string) {
 		w := start(t, dsn)
-		w.must(w.SetPresence(t.Context(), bob, ephemeral.Online, "busy"))
+		w.must(w.SetPresence(t.Context(), bob, "D", ephemeral.Online, "busy"))
 		is := func(user matrix.UserID, state ephemeral.State, active bool) {
 			t.Helper()
 			if p, err := w.PresenceOf(t.Context(), alice, user); err != nil || p.State != state || p.Active != active {
@@ -342,7 +342,7 @@ func TestPresence(t *testing.T) {
 		is(bob, ephemeral.Online, true)
 		for range 18 { // he is there for six minutes, and does nothing
 			w.clock.move(20 * time.Second)
-			w.Seen(t.Context(), bob, ephemeral.Online)
+			w.Seen(t.Context(), bob, "D", ephemeral.Online)
 		}
 		is(bob, ephemeral.Unavailable, false)
 		w.Acted(t.Context(), bob)
@@ -351,16 +351,18 @@ func TestPresence(t *testing.T) {
 		is(bob, ephemeral.Online, true)
 		w.clock.move(20 * time.Second)
 		is(bob, ephemeral.Offline, false)
-		w.Seen(t.Context(), bob, ephemeral.Unavailable)
+		w.Seen(t.Context(), bob, "D", ephemeral.Unavailable)
 		is(bob, ephemeral.Unavailable, false)
-		w.Seen(t.Context(), bob, ephemeral.Online)
-		w.Seen(t.Context(), bob, ephemeral.Unavailable) // another device
+		w.Seen(t.Context(), bob, "D", ephemeral.Online)
+		w.Seen(t.Context(), bob, "E", ephemeral.Unavailable) // another device
 		is(bob, ephemeral.Online, true)
+		w.Seen(t.Context(), bob, "D", ephemeral.Unavailable) // the same
+		is(bob, ephemeral.Unavailable, false)
 		if p, err := w.PresenceOf(t.Context(), bob, bob); err != nil || p.Status != "busy" {
 			t.Errorf("bob is %+v, %v", p, err)
 		}
 		_, err := w.PresenceOf(t.Context(), eve, bob)
 		w.refused(matrix.CodeForbidden, err)
-		w.refused(matrix.CodeInvalidParam, w.SetPresence(t.Context(), bob, "asleep", ""))
+		w.refused(matrix.CodeInvalidParam, w.SetPresence(t.Context(), bob, "D", "asleep", ""))
 	})
 }

@@ -40,7 +40,13 @@ type person struct {
 	keeper int64     // the node that keeps the time
 	heard  time.Time // when that node last told of them
 
-	online, idle time.Time // the last signs of life that came to this node, by what they said
+	signs map[matrix.DeviceID]sign // the last sign of life of each device that came to this node
+}
+
+// sign is a sign of life: what a device said of its user.
+type sign struct {
+	state State
+	at    time.Time
 }
 
 type presenceChange struct {
@@ -63,13 +69,32 @@ func newPeople(sub *bus.Subscription, now func() time.Time, node int64) *people 
 
 // here is the state of a user by the signs that came to this node.
 func (p *person) here(now time.Time) State {
-	switch {
-	case now.Sub(p.online) < presenceGrace && now.Sub(p.active) < activeFor:
-		return Online
-	case now.Sub(p.online) < presenceGrace, now.Sub(p.idle) < presenceGrace:
+	best := p.said(now)
+	if best == Online && now.Sub(p.active) >= activeFor {
 		return Unavailable
 	}
-	return Offline
+	return best
+}
+
+// said is the best of what devices said lately.
+func (p *person) said(now time.Time) State {
+	best := Offline
+	for device, s := range p.signs {
+		switch {
+		case now.Sub(s.at) >= presenceGrace:
+			delete(p.signs, device)
+		case better(s.state, best):
+			best = s.state
+		}
+	}
+	return best
+}
+
+func (p *person) sign(device matrix.DeviceID, state State, now time.Time) {
+	if p.signs == nil {
+		p.signs = make(map[matrix.DeviceID]sign, 1)
+	}
+	p.signs[device] = sign{state, now}
 }
 
 // better says whether a user is more there in one state than in another.
@@ -105,19 +130,15 @@ func (p *people) forget() {
 	}
 }
 
-func (p *people) seen(user matrix.UserID, state State) []bus.Change {
+func (p *people) seen(user matrix.UserID, device matrix.DeviceID, state State) []bus.Change {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.drain()
 	it, now := p.find(user), p.now()
-	if state == Online {
-		if now.Sub(it.online) >= presenceGrace {
-			it.active = now // who comes, or comes back to the device, does something
-		}
-		it.online = now
-	} else {
-		it.idle = now
+	if state == Online && it.said(now) != Online {
+		it.active = now // who comes, or comes back to the device, does something
 	}
+	it.sign(device, state, now)
 	return p.review(user, it, now)
 }
 
@@ -143,18 +164,13 @@ func (p *people) review(user matrix.UserID, it *person, now time.Time) []bus.Cha
 	return p.become(user, it, presenceNote{State: state, Status: it.status, Ago: now.Sub(it.active).Milliseconds()})
 }
 
-func (p *people) set(user matrix.UserID, state State, status string) []bus.Change {
+func (p *people) set(user matrix.UserID, device matrix.DeviceID, state State, status string) []bus.Change {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.drain()
 	it, now := p.find(user), p.now()
-	it.online, it.idle, it.active = time.Time{}, time.Time{}, now
-	switch state {
-	case Online:
-		it.online = now
-	case Unavailable:
-		it.idle = now
-	}
+	it.signs, it.active = nil, now
+	it.sign(device, state, now)
 	return p.become(user, it, presenceNote{State: state, Status: status, Set: true})
 }
 
@@ -204,7 +220,7 @@ func (p *people) apply(user matrix.UserID, note presenceNote) {
 		it.active = at
 	}
 	if note.Set {
-		it.online, it.idle = time.Time{}, time.Time{}
+		it.signs = nil
 	}
 	if it.state != note.State || it.status != note.Status {
 		it.state, it.status = note.State, note.Status

@@ -36,26 +36,26 @@ type Presence struct {
 	Ago    time.Duration // since they were last active
 }
 
-// SetPresence says how a user is.
+// SetPresence says how a user is, until one of their devices says something else.
 //
 // Spec: PUT /_matrix/client/v3/presence/{userId}/status
-func (e *Ephemeral) SetPresence(ctx context.Context, user matrix.UserID, state State, status string) error {
+func (e *Ephemeral) SetPresence(ctx context.Context, user matrix.UserID, device matrix.DeviceID, state State, status string) error {
 	if state != Online && state != Unavailable && state != Offline {
 		return matrix.InvalidParam("%q is no state of presence", string(state))
 	}
 	if len(status) > maxStatus {
 		return matrix.InvalidParam("a status message cannot be longer than %d bytes", maxStatus)
 	}
-	e.tellPresence(ctx, e.people.set(user, state, status))
+	e.tellPresence(ctx, e.people.set(user, device, state, status))
 	return nil
 }
 
-// Seen notes a sign of life of a user, whose client says how they are: it has to come again at least every
-// twenty seconds for as long as the client is there.
+// Seen notes a sign of life of a user, whose device says how they are: it has to come again at least every
+// twenty seconds for as long as the device is there.
 //
 // Spec: GET /_matrix/client/v3/sync (set_presence)
-func (e *Ephemeral) Seen(ctx context.Context, user matrix.UserID, state State) {
-	e.tellPresence(ctx, e.people.seen(user, state))
+func (e *Ephemeral) Seen(ctx context.Context, user matrix.UserID, device matrix.DeviceID, state State) {
+	e.tellPresence(ctx, e.people.seen(user, device, state))
 }
 
 // Acted notes that a user did something that others see.

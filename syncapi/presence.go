@@ -174,7 +174,7 @@ func presenceWish(text string) (ephemeral.State, error) {
 // alive notes that a client is there, unless it does not want that. Who waits says so again and again.
 func (a *API) alive(ctx context.Context, q *question) {
 	if a.waker.circles.most > 0 && q.presence != ephemeral.Offline {
-		a.ephemeral.Seen(ctx, q.viewer.User, q.presence)
+		a.ephemeral.Seen(ctx, q.viewer.User, q.viewer.Device, q.presence)
 	}
 }
 

@@ -31,7 +31,7 @@ func TestPresenceIsToldInSmallRooms(t *testing.T) {
 			w.membership(large, fmt.Sprint("crowd", i), fmt.Sprint("crowd", i), matrix.Join)
 		}
 		seen := func(name string, state ephemeral.State) {
-			w.api.ephemeral.Seen(context.Background(), user(name), state)
+			w.api.ephemeral.Seen(context.Background(), user(name), "D", state)
 		}
 		seen("bob", ephemeral.Unavailable)
 		seen("crowd1", ephemeral.Online)
