@@ -81,7 +81,8 @@ func (a *API) adminRenameDevice(ctx context.Context, c *httpapi.Caller, q *admin
 	if _, err := a.localUser(ctx, q.User); err != nil {
 		return nil, err
 	}
-	return a.renameDevice(ctx, &httpapi.Caller{User: q.User}, &renameDeviceRequest{q.DeviceID, q.DisplayName})
+	_, err := a.renameDevice(ctx, &httpapi.Caller{User: q.User}, &renameDeviceRequest{q.DeviceID, q.DisplayName})
+	return nil, err
 }
 
 // adminDeleteDevice ends a session of a user.

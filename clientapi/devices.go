@@ -3,6 +3,7 @@ package clientapi
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"slices"
 
 	"astrocyte/account"
@@ -74,15 +75,36 @@ type renameDeviceRequest struct {
 	DisplayName *string         `json:"display_name"`
 }
 
-// renameDevice names one of the caller's devices.
+// createdDevice is the answer of who may have made a device: status 201.
+type createdDevice struct{ fresh bool }
+
+// Status is 201 for a new device.
+func (d *createdDevice) Status() int {
+	if d.fresh {
+		return http.StatusCreated
+	}
+	return http.StatusOK
+}
+
+// renameDevice names one of the caller's devices. Application services make devices so, too.
 //
 // Spec: PUT /_matrix/client/v3/devices/{deviceId}
-func (a *API) renameDevice(ctx context.Context, c *httpapi.Caller, q *renameDeviceRequest) (*none, error) {
-	if q.DisplayName == nil {
-		_, err := a.device(ctx, c, &deviceRequest{q.DeviceID})
+func (a *API) renameDevice(ctx context.Context, c *httpapi.Caller, q *renameDeviceRequest) (*createdDevice, error) {
+	name := ""
+	if q.DisplayName != nil {
+		name = *q.DisplayName
+	}
+	if err := account.CheckDevice(q.DeviceID, name); err != nil {
 		return nil, err
 	}
-	if err := account.CheckDevice(q.DeviceID, *q.DisplayName); err != nil {
+	if c.AppService != nil {
+		fresh, err := a.accounts.CreateDevice(ctx, c.User, account.NewDevice{ID: q.DeviceID, Name: name})
+		if err != nil || fresh {
+			return &createdDevice{fresh}, err
+		}
+	}
+	if q.DisplayName == nil {
+		_, err := a.device(ctx, c, &deviceRequest{q.DeviceID})
 		return nil, err
 	}
 	found, err := a.accounts.RenameDevice(ctx, c.User, q.DeviceID, *q.DisplayName)

@@ -34,7 +34,7 @@ type aliasResponse struct {
 //
 // Spec: GET /_matrix/client/v3/directory/room/{roomAlias}
 func (a *API) resolveAlias(ctx context.Context, _ *httpapi.Caller, q *aliasRequest) (*aliasResponse, error) {
-	id, servers, err := a.rooms.RoomOfAlias(ctx, q.Alias)
+	id, servers, err := a.askedAlias(ctx, q.Alias)
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +52,9 @@ type setAliasRequest struct {
 func (a *API) setAlias(ctx context.Context, c *httpapi.Caller, q *setAliasRequest) (*nothing, error) {
 	if q.Alias.Server() != a.server {
 		return nil, matrix.InvalidParam("an alias made here must end in :%s", a.server)
+	}
+	if err := a.mayName(c, q.Alias); err != nil {
+		return nil, err
 	}
 	return nil, a.rooms.SetAlias(ctx, c.User, q.Alias, q.RoomID)
 }

@@ -30,7 +30,7 @@ type loginFlowsResponse struct {
 //
 // Spec: GET /_matrix/client/v3/login
 func (a *API) loginFlows(context.Context, *httpapi.Caller, *none) (*loginFlowsResponse, error) {
-	return &loginFlowsResponse{Flows: []loginFlow{{Type: account.StagePassword}}}, nil
+	return &loginFlowsResponse{Flows: []loginFlow{{Type: account.StagePassword}, {Type: stageAppService}}}, nil
 }
 
 // newDevice is what requests say of the session that they make.
@@ -54,6 +54,7 @@ type loginRequest struct {
 	Address    string          `json:"address"`
 	Password   *string         `json:"password"`
 	newDevice
+	serviceToken
 }
 
 // sessionResponse is a new session, or what a refresh made of one.
@@ -78,6 +79,9 @@ func newSession(s *account.Session) *sessionResponse {
 //
 // Spec: POST /_matrix/client/v3/login
 func (a *API) login(ctx context.Context, _ *httpapi.Caller, q *loginRequest) (*sessionResponse, error) {
+	if q.Type == stageAppService {
+		return a.loginBridged(ctx, q)
+	}
 	if q.Type != account.StagePassword {
 		return nil, matrix.E(matrix.CodeUnknown, "there is no log-in of type %q", q.Type)
 	}

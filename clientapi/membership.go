@@ -82,7 +82,7 @@ func (a *API) roomNamed(ctx context.Context, name string) (matrix.RoomID, error)
 	if err != nil {
 		return "", err
 	}
-	id, _, err := a.rooms.RoomOfAlias(ctx, alias)
+	id, _, err := a.askedAlias(ctx, alias)
 	return id, err
 }
 
@@ -142,6 +142,9 @@ type targetRequest struct {
 //
 // Spec: POST /_matrix/client/v3/rooms/{roomId}/invite
 func (a *API) invite(ctx context.Context, c *httpapi.Caller, q *targetRequest) (*nothing, error) {
+	if err := a.askForUsers(ctx, q.User); err != nil {
+		return nil, err
+	}
 	profiles, err := a.profiles(ctx, q.User)
 	if err != nil {
 		return nil, err

@@ -32,6 +32,9 @@ func (a *API) profile(ctx context.Context, _ *httpapi.Caller, q *profileRequest)
 		return nil, matrix.NotFound("the profile of %s is not known", q.UserID)
 	}
 	fields, err := a.accounts.Fields(ctx, q.UserID)
+	if isNotFound(err) && a.services.AskUser(ctx, q.UserID) {
+		fields, err = a.accounts.Fields(ctx, q.UserID)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -23,13 +23,18 @@ type registerRequest struct {
 	Username     *string         `json:"username"`
 	Password     *string         `json:"password"`
 	InhibitLogin bool            `json:"inhibit_login"`
+	Type         string          `json:"type"`
 	newDevice
+	serviceToken
 }
 
 // register makes an account.
 //
 // Spec: POST /_matrix/client/v3/register
 func (a *API) register(ctx context.Context, _ *httpapi.Caller, q *registerRequest) (*sessionResponse, error) {
+	if q.Type == stageAppService {
+		return a.registerBridged(ctx, q)
+	}
 	flows, err := a.registrationFlows(q.Kind)
 	if err != nil {
 		return nil, err

@@ -65,7 +65,13 @@ func (a *API) createRoom(ctx context.Context, c *httpapi.Caller, q *createRoomRe
 		if err != nil {
 			return nil, matrix.InvalidParam("room_alias_name is not the local part of an alias")
 		}
+		if err := a.mayName(c, alias); err != nil {
+			return nil, err
+		}
 		w.Alias = alias
+	}
+	if err := a.askForUsers(ctx, q.Invite...); err != nil {
+		return nil, err
 	}
 	profiles, err := a.profiles(ctx, append(q.Invite, c.User)...)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"astrocyte/account"
+	"astrocyte/appservice"
 	"astrocyte/config"
 	"astrocyte/httpapi"
 	"astrocyte/media"
@@ -43,6 +44,7 @@ type Server struct {
 	accounts *account.Accounts
 	rooms    *roomserver.Rooms
 	search   *search.Search
+	services *appservice.Services
 	media    *media.Repository
 	router   *httpapi.Router
 	limiter  *httpapi.Limiter

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"astrocyte/account"
+	"astrocyte/appservice"
 	"astrocyte/bus"
 	"astrocyte/clientapi"
 	"astrocyte/config"
@@ -91,6 +92,9 @@ func (s *Server) makeParts(ctx context.Context) error {
 	})
 
 	s.makeSearch(wakes)
+	if err := s.makeServices(wakes); err != nil {
+		return err
+	}
 
 	s.limiter = httpapi.NewLimiter(limitsOf(c.RateLimits), s.now)
 	news := syncapi.New(syncapi.Options{
@@ -105,9 +109,24 @@ func (s *Server) makeParts(ctx context.Context) error {
 	clientapi.New(clientapi.Parts{
 		Server: c.ServerName, PublicURL: c.PublicURL, Accounts: s.accounts, Rooms: s.rooms,
 		Ephemeral: passing, Push: pushing, Encryption: encryption, Media: s.media, Search: s.search, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
-		Policy: policy.New(policy.Options{DB: s.db, Rooms: s.rooms, Now: s.now}),
-		Calls:  c.Calls, Now: s.now,
+		Services: s.services,
+		Policy:   policy.New(policy.Options{DB: s.db, Rooms: s.rooms, Now: s.now}),
+		Calls:    c.Calls, Now: s.now,
 	}).Routes(s.router)
+	return nil
+}
+
+// makeServices makes the application services, which reserve names and have tokens of their own.
+func (s *Server) makeServices(wakes bus.Bus) error {
+	registered, err := appservice.Load(s.o.Config.ApplicationServices, s.o.Config.ServerName)
+	if err != nil {
+		return err
+	}
+	s.services = appservice.New(appservice.Options{
+		DB: s.db, Bus: wakes, Accounts: s.accounts, Rooms: s.rooms, Services: registered, Log: s.logOf("appservice"),
+	})
+	s.accounts.Use(func(h *account.Hooks) { h.Reserved = s.services.Reserves })
+	s.runs("appservice", s.services.Run)
 	return nil
 }
 
@@ -125,7 +144,7 @@ func (s *Server) makeRouter(trusted []netip.Prefix) {
 	c := s.o.Config
 	s.router = httpapi.New(httpapi.Options{
 		Log:            s.logOf("http"),
-		Authenticate:   s.accounts.Authenticate,
+		Authenticate:   s.services.Authenticate(s.accounts.Authenticate),
 		Limiter:        s.limiter,
 		TrustedProxies: trusted,
 		NoQueryToken:   !c.Clients.QueryAccessToken,
