@@ -66,28 +66,17 @@ func (r *Rooms) Access(tx *store.Tx, user matrix.UserID, id matrix.RoomID) (Acce
 	return Access{}, refused
 }
 
-// pastAccess is what those may read who left or were banned.
+// pastAccess is what those may read who left or were banned: the room as it was then.
 func (r *Rooms) pastAccess(tx *store.Tx, a Access, ur UserRoom, refused error) (Access, error) {
-	left, err := r.event(tx, ur.Event)
+	if ur.Membership != matrix.Leave && ur.Membership != matrix.Ban {
+		return Access{}, refused
+	}
+	it, ok, err := r.departure(tx, ur)
 	if err != nil {
 		return Access{}, err
 	}
-	before, err := r.states.Load(tx, left.SnapBefore)
-	if err != nil {
-		return Access{}, err
-	}
-	was, ok := before.Event(left.Tuple)
-	if !ok || (ur.Membership != matrix.Leave && ur.Membership != matrix.Ban) {
+	if !ok {
 		return Access{}, refused
-	}
-	if e, err := r.event(tx, was); err != nil {
-		return Access{}, err
-	} else if e.Membership() != matrix.Join {
-		return Access{}, refused
-	}
-	it, ok, err := itemOf(tx, ur.Event)
-	if err != nil || !ok {
-		return Access{}, err
 	}
 	a.Snap, a.Seq = it.Snap, it.Seq
 	return a, nil

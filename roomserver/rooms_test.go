@@ -321,3 +321,38 @@ func TestTheRoomAtAPosition(t *testing.T) {
 		}
 	})
 }
+
+// TestWhoLeftReadsOnWhenBanned has a member leave and be banned afterwards: what they could read before
+// the ban they can read after it.
+func TestWhoLeftReadsOnWhenBanned(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		r := open(t, testkit.DB(t, dsn))
+		room := create(t, r, roomserver.Creation{})
+		const bob = "@bob:example.org"
+		join(t, r, room, bob)
+		said, err := r.Send(t.Context(), message(room, "@alice:example.org", "1", "for bob"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []roomserver.Change{
+			{Sender: bob, Membership: matrix.Leave}, {Sender: "@alice:example.org", Membership: matrix.Ban},
+		} {
+			c.Room, c.Target = room, bob
+			if _, err := r.SetMembership(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		later, err := r.Send(t.Context(), message(room, "@alice:example.org", "2", "not for bob"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := roomserver.Viewer{User: bob}
+		if _, err := r.Event(t.Context(), v, room, said); err != nil {
+			t.Errorf("what was said while bob was there: %v", err)
+		}
+		if _, err := r.Event(t.Context(), v, room, later); err == nil {
+			t.Error("bob reads what was said after he was banned")
+		}
+	})
+}

@@ -53,27 +53,49 @@ func (s *sight) until(ur UserRoom) (int64, error) {
 	if ur.Membership == matrix.Join {
 		return maxSeq, nil
 	}
-	if ur.Seq == 0 {
-		return 0, nil
-	}
-	event, err := s.r.event(s.tx, ur.Event)
-	if err != nil {
+	it, ok, err := s.r.departure(s.tx, ur)
+	if !ok {
 		return 0, err
 	}
-	was, err := s.replaced(event)
-	if err != nil || was == nil || was.Membership() != matrix.Join {
-		return 0, err
+	return it.Seq, err
+}
+
+// departureHops bounds how many changes of a membership are looked back: who was banned may have left
+// before, been invited before that, and so on.
+const departureHops = 8
+
+// departure finds where somebody who is not in a room was last in it; false: they never were, as far
+// as this server looks back.
+func (r *Rooms) departure(tx *store.Tx, ur UserRoom) (Item, bool, error) {
+	nid := ur.Event
+	for range departureHops {
+		e, err := r.event(tx, nid)
+		if err != nil {
+			return Item{}, false, err
+		}
+		was, err := r.replaced(tx, e)
+		if err != nil || was == nil {
+			return Item{}, false, err
+		}
+		if was.Membership() == matrix.Join {
+			return itemOf(tx, nid)
+		}
+		nid = was.NID
 	}
-	return ur.Seq, nil
+	return Item{}, false, nil
 }
 
 // replaced finds the state event that an event replaced, nil if there was none.
-func (s *sight) replaced(e *Event) (*Event, error) {
-	before, err := s.r.states.Load(s.tx, e.SnapBefore)
+func (r *Rooms) replaced(tx *store.Tx, e *Event) (*Event, error) {
+	before, err := r.states.Load(tx, e.SnapBefore)
 	if err != nil {
 		return nil, err
 	}
-	return s.holder(before, e.Tuple)
+	nid, ok := before.Event(e.Tuple)
+	if !ok {
+		return nil, nil
+	}
+	return r.event(tx, nid)
 }
 
 // sees decides about an event at its place, and tells the user's membership there.
@@ -107,7 +129,7 @@ func (s *sight) lookBefore(look *rules.Sight, e *Event) error {
 	if !own && e.Type() != "m.room.history_visibility" {
 		return nil
 	}
-	was, err := s.replaced(e)
+	was, err := s.r.replaced(s.tx, e)
 	if err != nil || was == nil {
 		return err
 	}

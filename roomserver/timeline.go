@@ -48,7 +48,7 @@ func (r *Rooms) Since(tx *store.Tx, room RoomNID, pos int64, limit int) (items [
 	if len(items) == 0 {
 		return items, limited, nil
 	}
-	gap, found, err := newestGap(tx, room, items[0].Seq)
+	gap, found, err := newestGap(tx, room, items[0].Seq-1)
 	if err != nil {
 		return nil, false, fmt.Errorf("look for gaps: %w", err)
 	}
