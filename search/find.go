@@ -47,7 +47,7 @@ type Result struct {
 const (
 	textMostAsked = 1000 // bytes of a search
 	windowMost    = 1000 // proposals of the index that one search looks at
-	chunkMost     = 250  // and of these at once
+	chunkMost     = 250  // and of these at once, where few may be enough
 	termsOr       = 256  // rooms or senders that the index itself is asked about
 )
 
@@ -161,7 +161,11 @@ func (k *seeker) narrow() {
 // findRecent goes from the newest to the oldest. The first page also counts.
 func (k *seeker) findRecent(tx *store.Tx, out *Result) error {
 	first := k.Next == ""
-	last, more, err := k.scan(tx, k.at.Doc, func(hits []Hit) (enough bool) {
+	chunk := windowMost
+	if !first {
+		chunk = chunkMost
+	}
+	last, more, err := k.scan(tx, k.at.Doc, chunk, func(hits []Hit) (enough bool) {
 		if first {
 			out.Count += len(hits)
 		}
@@ -185,7 +189,7 @@ func (k *seeker) findRecent(tx *store.Tx, out *Result) error {
 func (k *seeker) findRanked(tx *store.Tx, out *Result) error {
 	var all []Hit
 	top := k.at.Window
-	last, more, err := k.scan(tx, top, func(hits []Hit) bool {
+	last, more, err := k.scan(tx, top, windowMost, func(hits []Hit) bool {
 		all = append(all, hits...)
 		return false
 	})
@@ -236,9 +240,9 @@ func (r *Result) NextIn(group, value string) string {
 
 // scan calls each for what the viewer finds among the next proposals, the newest first, until it has
 // enough or the window is over. It tells which proposal was the last, and whether there are more.
-func (k *seeker) scan(tx *store.Tx, before int64, each func([]Hit) (enough bool)) (last int64, more bool, err error) {
-	k.want.before, k.want.limit = before, chunkMost
-	for range windowMost / chunkMost {
+func (k *seeker) scan(tx *store.Tx, before int64, chunk int, each func([]Hit) (enough bool)) (last int64, more bool, err error) {
+	k.want.before, k.want.limit = before, chunk
+	for range windowMost / chunk {
 		list, err := k.texts.events(tx, k.want)
 		if err != nil {
 			return 0, false, err
@@ -250,8 +254,8 @@ func (k *seeker) scan(tx *store.Tx, before int64, each func([]Hit) (enough bool)
 		if len(list) > 0 {
 			last = list[len(list)-1].doc
 		}
-		if each(hits) || len(list) < chunkMost {
-			return last, len(list) == chunkMost, nil
+		if each(hits) || len(list) < chunk {
+			return last, len(list) == chunk, nil
 		}
 		k.want.before = last
 	}
