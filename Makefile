@@ -6,7 +6,7 @@ GO        ?= go
 TESTFLAGS ?= -count=1
 CLIENTS   := test/clients/js
 
-.PHONY: all build test check fmt vet staticcheck house unit fuzz storage stories clients clients-go clients-js sample clean
+.PHONY: all build test check fmt vet staticcheck house unit fuzz storage stories clients clients-go clients-js sample coverage clean
 
 all: build
 
@@ -63,6 +63,9 @@ clients-js:
 
 sample:
 	$(GO) test ./config -run Sample -update
+
+coverage:
+	$(GO) test ./test -run TestHouseCoverage -update
 
 clean:
 	rm -rf bin

@@ -1,0 +1,73 @@
+package test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"go/ast"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write docs/coverage.md anew")
+
+var endpointLine = regexp.MustCompile(`(?m)^(Spec|Extension): (GET|POST|PUT|DELETE|PATCH) (/\S+)$`)
+
+// covered is an endpoint and the handler that serves it.
+type covered struct{ kind, method, path, handler, file string }
+
+// TestHouseCoverageIsNotStale holds docs/coverage.md against the handlers of the doors. With -update it
+// writes the file.
+func TestHouseCoverageIsNotStale(t *testing.T) {
+	want := coverage(coveredBy(readHouse(t)))
+	const name = "../docs/coverage.md"
+	if *update {
+		if err := os.WriteFile(name, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	got, err := os.ReadFile(name)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("docs/coverage.md is stale (%v); run: make coverage", err)
+	}
+}
+
+// coveredBy finds the endpoints in the comments of functions of the doors.
+func coveredBy(h *house) []covered {
+	var all []covered
+	h.code(func(f *goFile) {
+		if f.pkg != "clientapi" && f.pkg != "syncapi" && f.pkg != "federation" && f.pkg != "homeserver" {
+			return
+		}
+		for _, d := range f.ast.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || fn.Doc == nil {
+				continue
+			}
+			for _, m := range endpointLine.FindAllStringSubmatch(fn.Doc.Text(), -1) {
+				all = append(all, covered{m[1], m[2], m[3], fn.Name.Name, f.name})
+			}
+		}
+	})
+	slices.SortFunc(all, func(a, b covered) int {
+		return strings.Compare(a.kind+a.path+a.method+a.file+a.handler, b.kind+b.path+b.method+b.file+b.handler)
+	})
+	return slices.Compact(all)
+}
+
+func coverage(all []covered) []byte {
+	var b bytes.Buffer
+	b.WriteString("# Coverage\n\nMade from the `Spec:` and `Extension:` lines of the handlers by `make coverage`; a test says when it is stale.\n")
+	for _, part := range []struct{ kind, title string }{{"Spec", "Endpoints of the specification"}, {"Extension", "Extensions and proposals"}} {
+		mine := slices.DeleteFunc(slices.Clone(all), func(c covered) bool { return c.kind != part.kind })
+		fmt.Fprintf(&b, "\n## %s: %d\n\n| method | path | handler |\n|---|---|---|\n", part.title, len(mine))
+		for _, c := range mine {
+			fmt.Fprintf(&b, "| %s | `%s` | `%s` in %s |\n", c.method, c.path, c.handler, c.file)
+		}
+	}
+	return b.Bytes()
+}
