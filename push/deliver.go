@@ -2,6 +2,8 @@ package push
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,15 +28,14 @@ type pusherKey struct {
 	app, key string
 }
 
-func (k pusherKey) text() (string, error) {
-	text, err := json.Marshal([]string{string(k.user), k.app, k.key})
-	return string(text), err
+func (k pusherKey) text() ([]byte, error) {
+	return json.Marshal([]string{string(k.user), k.app, k.key})
 }
 
-func parsePusherKey(text string) (pusherKey, error) {
+func parsePusherKey(text []byte) (pusherKey, error) {
 	var parts []string
-	if err := json.Unmarshal([]byte(text), &parts); err != nil || len(parts) != 3 {
-		return pusherKey{}, fmt.Errorf("%q names no pusher", text)
+	if err := json.Unmarshal(text, &parts); err != nil || len(parts) != 3 {
+		return pusherKey{}, errors.New("a job names no pusher")
 	}
 	return pusherKey{matrix.UserID(parts[0]), parts[1], parts[2]}, nil
 }
@@ -45,7 +46,9 @@ func (k pusherKey) ask(tx *store.Tx, delay time.Duration) error {
 	if err != nil {
 		return err
 	}
-	return tx.Enqueue(store.Job{Kind: jobPush, Key: text, Payload: []byte{}, Delay: delay})
+	sum := sha256.Sum256(text) // the keys of jobs are logged, and a pushkey is not
+	key := string(k.user) + " " + hex.EncodeToString(sum[:8])
+	return tx.Enqueue(store.Job{Kind: jobPush, Key: key, Payload: text, Delay: delay})
 }
 
 // HasRead notes that a user has read something: their pushers are told how much is left. It is called in
@@ -71,7 +74,7 @@ func (p *Push) jobs() (*store.Jobs, error) {
 // deliver sends what waits for one pusher, the oldest first; where nothing waits, how much is unread, if
 // that is news. An error means that it is tried again, after a time that doubles.
 func (p *Push) deliver(ctx context.Context, j store.Job) error {
-	k, err := parsePusherKey(j.Key)
+	k, err := parsePusherKey(j.Payload)
 	if err != nil {
 		return err
 	}
