@@ -2,7 +2,6 @@ package clientapi
 
 import (
 	"context"
-	"strings"
 
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
@@ -80,16 +79,8 @@ type roomSummaryResponse struct {
 //
 // Spec: GET /_matrix/client/v1/room_summary/{roomIdOrAlias}
 func (a *API) roomSummary(ctx context.Context, c *httpapi.Caller, q *roomSummaryRequest) (*roomSummaryResponse, error) {
-	id := matrix.RoomID(q.Room)
-	if strings.HasPrefix(q.Room, "#") {
-		alias, err := matrix.ParseRoomAlias(q.Room)
-		if err != nil {
-			return nil, err
-		}
-		if id, _, err = a.rooms.RoomOfAlias(ctx, alias); err != nil {
-			return nil, err
-		}
-	} else if _, err := matrix.ParseRoomID(q.Room); err != nil {
+	id, err := a.roomNamed(ctx, q.Room)
+	if err != nil {
 		return nil, err
 	}
 	s, membership, err := a.rooms.Summary(ctx, c.User, id)
@@ -111,7 +102,8 @@ type oldRoomSummaryResponse struct {
 
 // oldRoomSummary is roomSummary as clients asked for it before it was in the specification.
 //
-// Spec: GET /_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}
+// Extension: GET /_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}
+// Extension: GET /_matrix/client/unstable/im.nheko.summary/rooms/{roomIdOrAlias}/summary
 func (a *API) oldRoomSummary(ctx context.Context, c *httpapi.Caller, q *roomSummaryRequest) (*oldRoomSummaryResponse, error) {
 	s, err := a.roomSummary(ctx, c, q)
 	if err != nil {
@@ -167,7 +159,7 @@ type oldMutualRoomsResponse struct {
 
 // oldMutualRooms is mutualRooms as clients asked for it before it was in the specification.
 //
-// Spec: GET /_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms
+// Extension: GET /_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms
 func (a *API) oldMutualRooms(ctx context.Context, c *httpapi.Caller, q *oldMutualRoomsRequest) (*oldMutualRoomsResponse, error) {
 	m, err := a.mutualRooms(ctx, c, &mutualRoomsRequest{User: q.User, From: q.From})
 	if err != nil {
