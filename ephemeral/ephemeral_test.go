@@ -366,3 +366,43 @@ func TestPresence(t *testing.T) {
 		w.refused(matrix.CodeInvalidParam, w.SetPresence(t.Context(), bob, "D", "asleep", ""))
 	})
 }
+
+// TestPresenceOfNodes has a user move from one node to another, and the node that they left go silent.
+func TestPresenceOfNodes(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		w := start(t, dsn)
+		other := ephemeral.New(ephemeral.Options{DB: w.db, Bus: w.bus, Rooms: w.rooms, Now: w.clock.Now})
+		are := func(state ephemeral.State, status string) {
+			t.Helper()
+			for name, node := range map[string]*ephemeral.Ephemeral{"first": w.Ephemeral, "other": other} {
+				if p, _ := node.PresenceNow(bob); p.State != state || p.Status != status {
+					t.Errorf("on the %s node bob is %+v, want %s, %q", name, p, state, status)
+				}
+			}
+		}
+		w.must(w.SetPresence(t.Context(), bob, "D", ephemeral.Online, "busy"))
+		are(ephemeral.Online, "busy")
+		other.Seen(t.Context(), bob, "E", ephemeral.Unavailable) // a second device, which is less there
+		are(ephemeral.Online, "busy")
+		nowhere := func(matrix.RoomID) bool { return false }
+		w.clock.move(time.Millisecond)
+		_, mark := other.TypingSince(nowhere, ephemeral.TypingMark{})
+		all := func(matrix.UserID) bool { return true }
+		if got := other.PresenceSince(ephemeral.TypingMark{}, mark, all); got[bob].Status != "busy" {
+			t.Errorf("at first the other node tells %v", got)
+		}
+		w.must(w.SetPresence(t.Context(), bob, "D", ephemeral.Offline, "gone"))
+		are(ephemeral.Offline, "gone")
+		w.clock.move(time.Millisecond)
+		_, next := other.TypingSince(nowhere, mark)
+		if got := other.PresenceSince(mark, next, all); got[bob].Status != "gone" {
+			t.Errorf("the other node tells %v", got)
+		}
+		if got := other.PresenceSince(next, next, all); len(got) > 0 {
+			t.Errorf("told twice: %v", got)
+		}
+		other.Seen(t.Context(), bob, "E", ephemeral.Online)
+		are(ephemeral.Online, "gone")
+	})
+}
