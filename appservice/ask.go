@@ -129,10 +129,9 @@ func (s *Services) Protocols(ctx context.Context, only string) map[string]map[st
 			if !known || json.Unmarshal(answer, &p) != nil || p == nil {
 				continue
 			}
+			p["instances"] = withInstances(service, p["instances"])
 			if first := out[name]; first != nil {
 				p["instances"] = joinLists(first["instances"], p["instances"])
-			} else {
-				p["instances"] = joinLists(p["instances"])
 			}
 			out[name] = p
 		}

@@ -12,10 +12,12 @@ import (
 	"astrocyte/appservice"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
+	"astrocyte/roomserver"
 )
 
 func (a *API) appServiceRoutes(r *httpapi.Router) {
 	r.Handle("POST", "/_matrix/client/v1/appservice/{serviceID}/ping", httpapi.Authed(a.pingAppService))
+	v3(r, "PUT", "/directory/list/appservice/{network}/{roomID}", httpapi.Authed(a.setNetworkVisibility))
 	v3(r, "GET", "/thirdparty/protocols", httpapi.Authed(a.protocols))
 	v3(r, "GET", "/thirdparty/protocol/{protocol}", httpapi.Authed(a.protocol))
 	v3(r, "GET", "/thirdparty/user/{protocol}", httpapi.Raw(a.thirdPartyUsers))
@@ -195,6 +197,43 @@ func (a *API) protocols(ctx context.Context, _ *httpapi.Caller, _ *none) (*proto
 		answer[name] = p
 	}
 	return &answer, nil
+}
+
+type networkVisibilityRequest struct {
+	Network    string        `path:"network"`
+	RoomID     matrix.RoomID `path:"roomID"`
+	Visibility string        `json:"visibility" required:"true"`
+}
+
+// setNetworkVisibility puts a room into the directory of a network of an application service, or takes it out.
+//
+// Spec: PUT /_matrix/client/v3/directory/list/appservice/{networkId}/{roomId}
+func (a *API) setNetworkVisibility(ctx context.Context, c *httpapi.Caller, q *networkVisibilityRequest) (*none, error) {
+	service := appservice.Of(c)
+	if service == nil {
+		return nil, matrix.Forbidden("only application services may do this")
+	}
+	if q.Visibility != "public" && q.Visibility != "private" {
+		return nil, matrix.InvalidParam("visibility must be public or private")
+	}
+	return nil, a.services.Show(ctx, service, q.Network, q.RoomID, q.Visibility == "public")
+}
+
+// networkRooms lists the directory of a network of an application service.
+func (a *API) networkRooms(ctx context.Context, network string, d roomserver.DirectoryQuery) (*publicRoomsResponse, error) {
+	rooms, err := a.services.Shown(ctx, network, matrix.RoomID(d.Since), d.Limit)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := a.rooms.Entries(ctx, rooms, d)
+	if err != nil {
+		return nil, err
+	}
+	answer := &publicRoomsResponse{Chunk: entries, Total: len(entries)}
+	if len(rooms) == d.Limit && d.Limit > 0 {
+		answer.Next = string(rooms[len(rooms)-1])
+	}
+	return answer, nil
 }
 
 type protocolRequest struct {

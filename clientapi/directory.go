@@ -120,6 +120,8 @@ type publicRoomsRequest struct {
 	Limit  *int   `query:"limit"`
 	Since  string `query:"since"`
 	Server string `query:"server"`
+
+	network string // of an application service; empty: Matrix
 }
 
 type publicRoomsResponse struct {
@@ -151,7 +153,7 @@ type searchRoomsRequest struct {
 //
 // Spec: POST /_matrix/client/v3/publicRooms
 func (a *API) searchPublicRooms(ctx context.Context, _ *httpapi.Caller, q *searchRoomsRequest) (*publicRoomsResponse, error) {
-	return a.listRooms(ctx, &publicRoomsRequest{Limit: q.Limit, Since: q.Since, Server: q.Server},
+	return a.listRooms(ctx, &publicRoomsRequest{Limit: q.Limit, Since: q.Since, Server: q.Server, network: q.Network},
 		roomserver.DirectoryQuery{Search: q.Filter.Search, Types: q.Filter.Types})
 }
 
@@ -168,6 +170,9 @@ func (a *API) listRooms(ctx context.Context, q *publicRoomsRequest, d roomserver
 			return nil, matrix.InvalidParam("limit cannot be less than 0")
 		}
 		d.Limit = min(*q.Limit, directoryMost)
+	}
+	if q.network != "" {
+		return a.networkRooms(ctx, q.network, d)
 	}
 	list, err := a.rooms.Directory(ctx, d)
 	if err != nil {

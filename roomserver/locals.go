@@ -1,6 +1,8 @@
 package roomserver
 
 import (
+	"context"
+
 	"astrocyte/matrix"
 	"astrocyte/store"
 )
@@ -20,4 +22,26 @@ func (r *Rooms) LocalMembers(tx *store.Tx, room RoomNID) ([]LocalMember, error) 
 // LocalAliases reads the aliases that a room has on this server.
 func (r *Rooms) LocalAliases(tx *store.Tx, room RoomNID) ([]matrix.RoomAlias, error) {
 	return aliasesOf(tx, room, aliasesMost)
+}
+
+// Entries shows rooms as the directory does, whether they are in it or not: those that a query wants.
+func (r *Rooms) Entries(ctx context.Context, rooms []matrix.RoomID, q DirectoryQuery) ([]RoomEntry, error) {
+	out := []RoomEntry{}
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		for _, id := range rooms {
+			h, err := r.headOf(tx, id)
+			if err != nil {
+				return err
+			}
+			e, err := r.entry(tx, publishedRoom{nid: h.Room, joined: h.Joined, snap: h.Snap})
+			if err != nil {
+				return err
+			}
+			if q.wants(e) {
+				out = append(out, e)
+			}
+		}
+		return nil
+	})
+	return out, err
 }

@@ -285,6 +285,18 @@ func TestABridgeIsAskedForUsersAndAliases(t *testing.T) {
 			t.Errorf("the protocols are %s", p)
 		}
 		alice.IsRefused(matrix.CodeNotFound, 404, "GET", "/thirdparty/protocol/owl", nil)
+		instance := alice.Reads("/thirdparty/protocol/pigeon").At("instances", 0, "instance_id").Text()
+		list := "/directory/list/appservice/p/" + room
+		alice.IsRefused(matrix.CodeForbidden, 403, "PUT", list, `{"visibility":"public"}`)
+		for visibility, want := range map[string]int{"public": 1, "private": 0} {
+			bot.Must("PUT", list, `{"visibility":"`+visibility+`"}`)
+			if rooms := alice.Must("POST", "/publicRooms", `{"third_party_instance_id":"`+instance+`"}`); len(rooms.At("chunk").List()) != want {
+				t.Errorf("a room that is %s: the directory of %s is %s", visibility, instance, rooms)
+			}
+		}
+		if rooms := alice.Must("POST", "/publicRooms", `{}`); len(rooms.At("chunk").List()) != 0 {
+			t.Errorf("the directory is %s", rooms)
+		}
 		users := thirdPartyList(t, b.hs.URL+"/_matrix/client/v3/thirdparty/user/pigeon?ring=7", alice.Token)
 		if len(users) != 1 || users[0]["userid"] != "@_bridge_7:localhost" {
 			t.Errorf("the users are %v", users)
