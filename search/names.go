@@ -98,6 +98,13 @@ func (s *Search) refreshMember(tx *store.Tx, m member) error {
 	joined := e != nil && e.Membership() == matrix.Join
 	switch {
 	case s.ours(m.user) && joined:
+		exists, err := s.accounts.Exists(tx, m.user)
+		if err == nil && !exists { // the account ended, and its user is about to leave
+			return s.forgetName(tx, m.user, 0)
+		}
+		if err != nil {
+			return err
+		}
 		return s.refreshProfile(tx, m.user)
 	case s.ours(m.user):
 		return nil

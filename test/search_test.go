@@ -201,3 +201,27 @@ func TestUserDirectoryOfAll(t *testing.T) {
 		}
 	})
 }
+
+// TestSearchOfTwoNodes has one node find at once what was sent through the other, and go on when the one
+// that keeps the index ends.
+func TestSearchOfTwoNodes(t *testing.T) {
+	ofTwoNodes(t, func(t *testing.T, one, two *story.Server) {
+		alice := one.User("alice")
+		there := alice.Through(two)
+		room := alice.CreatesRoom()
+		for i := range 5 {
+			said := alice.Says(room, fmt.Sprint("hazel", i))
+			if got := foundIDs(looksFor(there, fmt.Sprintf(`"search_term":"hazel%d"`, i), "")); !slices.Equal(got, []string{said}) {
+				t.Errorf("the other node finds %v", got)
+			}
+		}
+		one.Stop()
+		said := there.Sends(room, "another", "chestnut")
+		for range 100 { // until the other node has taken over; each search waits for it
+			if got := foundIDs(looksFor(there, `"search_term":"chestnut"`, "")); slices.Equal(got, []string{said}) {
+				return
+			}
+		}
+		t.Error("nobody has taken over the index")
+	})
+}
