@@ -64,8 +64,12 @@ func TestNoOneTimeKeyIsGivenTwice(t *testing.T) {
 		for _, batch := range batches { // once more, when some were given out
 			all[0].upload(alice, "A", e2ee.Upload{OneTime: batch})
 		}
-		delete(given, "") // none was there at that moment
-		for name := all[0].mustClaim(alice, "A"); name != ""; name = all[0].mustClaim(alice, "A") {
+		delete(given, "")              // none was there at that moment
+		for range 2 * uploads * each { // more than there can be
+			name := all[0].mustClaim(alice, "A")
+			if name == "" {
+				break
+			}
 			given["signed_curve25519:"+name]++
 		}
 		for name, n := range given {
@@ -105,7 +109,9 @@ func TestNoMessageIsLostOrDoubled(t *testing.T) {
 		// A client that loses every third answer, and asks again from where it was.
 		var had, after int64
 		next := make([]int, senders)
-		for got, round := 0, 0; got < senders*each; round++ {
+		sent := make(chan struct{})
+		go func() { wg.Wait(); close(sent) }()
+		for got, round, last := 0, 0, false; got < senders*each; round++ {
 			w := all[round%len(all)]
 			n := w.news(alice, "A", had, after)
 			if n.Rest {
@@ -115,6 +121,14 @@ func TestNoMessageIsLostOrDoubled(t *testing.T) {
 			}
 			if round%3 == 2 {
 				continue
+			}
+			if last && len(n.Messages) == 0 {
+				t.Fatalf("%d of %d messages came", got, senders*each)
+			}
+			select {
+			case <-sent:
+				last = true // what is read from now on is all there is
+			default:
 			}
 			for _, raw := range n.Messages {
 				var m struct {
