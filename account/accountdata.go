@@ -1,6 +1,7 @@
 package account
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 
@@ -45,6 +46,9 @@ func PutAccountData(tx *store.Tx, user matrix.UserID, room matrix.RoomID, tp str
 	pos, err := tx.NextPos(1)
 	if err != nil {
 		return 0, err
+	}
+	if members := bytes.TrimSpace(bytes.Trim(content, "{} \t\r\n")); len(members) == 0 {
+		content = deleted // to set nothing is to delete
 	}
 	tx.Announce(bus.Change{Kind: bus.User, Key: string(user), Pos: pos})
 	return pos, writeDatum(tx, user, AccountDatum{room, tp, content, pos})

@@ -7,6 +7,12 @@ import (
 	"astrocyte/store"
 )
 
+// deleted is what stands in the place of a piece of account data that was deleted, so that syncing devices
+// are told.
+//
+// Extension: MSC3391.
+var deleted = []byte("{}")
+
 func scanDatum(r store.Row) (d AccountDatum, err error) {
 	var room string
 	var content []byte
@@ -16,23 +22,25 @@ func scanDatum(r store.Row) (d AccountDatum, err error) {
 }
 
 // AccountDataSince reads the account data that a user changed after the position since, up to upto,
-// in the order of the changes. From 0 on it is all there is.
+// in the order of the changes: an empty object tells that a piece was deleted. From 0 on it is all there is.
 func AccountDataSince(tx *store.Tx, user matrix.UserID, since, upto int64) ([]AccountDatum, error) {
 	return store.Select(tx, scanDatum, `SELECT room_id, type, content, pos FROM account_data
-		WHERE ushard = $1 AND user_id = $2 AND pos > $3 AND pos <= $4 ORDER BY pos`,
-		user.Shard(), string(user), since, upto)
+		WHERE ushard = $1 AND user_id = $2 AND pos > $3 AND pos <= $4 AND (CAST($3 AS {INT8}) > 0 OR content <> $5) ORDER BY pos`,
+		user.Shard(), string(user), since, upto, deleted)
 }
 
 // readRoomData reads what a user attached to a room.
 func readRoomData(tx *store.Tx, user matrix.UserID, room matrix.RoomID) ([]AccountDatum, error) {
 	return store.Select(tx, scanDatum, `SELECT room_id, type, content, pos FROM account_data
-		WHERE ushard = $1 AND user_id = $2 AND room_id = $3 ORDER BY type`, user.Shard(), string(user), string(room))
+		WHERE ushard = $1 AND user_id = $2 AND room_id = $3 AND content <> $4 ORDER BY type`,
+		user.Shard(), string(user), string(room), deleted)
 }
 
 // ReadAccountData reads a piece of account data.
 func ReadAccountData(tx *store.Tx, user matrix.UserID, room matrix.RoomID, tp string) (json.RawMessage, bool, error) {
 	return store.One(tx, scanContent, `SELECT content FROM account_data
-		WHERE ushard = $1 AND user_id = $2 AND room_id = $3 AND type = $4`, user.Shard(), string(user), string(room), tp)
+		WHERE ushard = $1 AND user_id = $2 AND room_id = $3 AND type = $4 AND content <> $5`,
+		user.Shard(), string(user), string(room), tp, deleted)
 }
 
 func scanContent(r store.Row) (json.RawMessage, error) {

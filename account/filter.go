@@ -41,6 +41,8 @@ type RoomEventFilter struct {
 	LazyLoadMembers           bool     `json:"lazy_load_members"`
 	IncludeRedundantMembers   bool     `json:"include_redundant_members"`
 	UnreadThreadNotifications bool     `json:"unread_thread_notifications"`
+	RelTypes                  []string `json:"org.matrix.msc3874.rel_types"` // what an event is to another; MSC3874
+	NotRelTypes               []string `json:"org.matrix.msc3874.not_rel_types"`
 }
 
 // RoomFilter chooses rooms, and what is shown of them.

@@ -51,6 +51,14 @@ func roomMatches(rooms, not []string, room string) bool {
 	return !slices.Contains(not, room) && (rooms == nil || slices.Contains(rooms, room))
 }
 
+// MatchesRelation says whether the filter lets an event through that is something to another, or nothing
+// where kind is empty.
+//
+// Extension: MSC3874.
+func (f *RoomEventFilter) MatchesRelation(kind string) bool {
+	return !slices.Contains(f.NotRelTypes, kind) && (f.RelTypes == nil || slices.Contains(f.RelTypes, kind))
+}
+
 // MatchesURL says whether the filter lets an event through that has a url in its content, or has none.
 func (f *RoomEventFilter) MatchesURL(has bool) bool {
 	return f.ContainsURL == nil || *f.ContainsURL == has

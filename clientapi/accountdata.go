@@ -15,6 +15,10 @@ func (a *API) accountDataRoutes(r *httpapi.Router) {
 		v3(r, "GET", of+"/account_data/{type}", httpapi.Authed(a.accountData), httpapi.GuestsToo())
 		v3(r, "PUT", of+"/account_data/{type}", httpapi.Authed(a.setAccountData), limit, httpapi.GuestsToo())
 	}
+	const unstable = "/_matrix/client/unstable/org.matrix.msc3391/user/{userID}"
+	for _, of := range []string{unstable, unstable + "/rooms/{roomID}"} {
+		r.Handle("DELETE", of+"/account_data/{type}", httpapi.Authed(a.deleteAccountData), limit)
+	}
 	v3(r, "GET", "/user/{userID}/rooms/{roomID}/tags", httpapi.Authed(a.tags))
 	v3(r, "PUT", "/user/{userID}/rooms/{roomID}/tags/{tag}", httpapi.Authed(a.setTag), limit)
 	v3(r, "DELETE", "/user/{userID}/rooms/{roomID}/tags/{tag}", httpapi.Authed(a.deleteTag), limit)
@@ -70,6 +74,14 @@ func (a *API) setAccountData(ctx context.Context, c *httpapi.Caller, q *setAccou
 		return nil, matrix.BadJSON("%s cannot be set in this way", q.Type).WithStatus(http.StatusMethodNotAllowed)
 	}
 	return nil, a.accounts.SetAccountData(ctx, c.User, q.RoomID, q.Type, q.Content)
+}
+
+// deleteAccountData deletes a piece of the caller's account data. Devices that sync are told an empty one.
+//
+// Extension: DELETE /_matrix/client/unstable/org.matrix.msc3391/user/{userId}/account_data/{type}
+// Extension: DELETE /_matrix/client/unstable/org.matrix.msc3391/user/{userId}/rooms/{roomId}/account_data/{type}
+func (a *API) deleteAccountData(ctx context.Context, c *httpapi.Caller, q *accountDataRequest) (*none, error) {
+	return a.setAccountData(ctx, c, &setAccountDataRequest{accountDataRequest: *q, Content: json.RawMessage("{}")})
 }
 
 type tagsRequest struct {

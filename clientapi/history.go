@@ -137,7 +137,8 @@ func pageLimit(limit *int, f *account.RoomEventFilter, otherwise int) (int, erro
 // keeper says which events a filter lets through.
 func keeper(f *account.RoomEventFilter) func(*roomserver.ClientEvent) bool {
 	return func(e *roomserver.ClientEvent) bool {
-		return f.MatchesRoom(string(e.RoomID())) && f.Matches(string(e.Sender()), e.Type()) &&
+		kind, _ := e.Relation()
+		return f.MatchesRelation(kind) && f.MatchesRoom(string(e.RoomID())) && f.Matches(string(e.Sender()), e.Type()) &&
 			(f.ContainsURL == nil || f.MatchesURL(e.HasURL()))
 	}
 }

@@ -109,7 +109,7 @@ func TestAccountData(t *testing.T) {
 		if a := w.ok(alice, "GET", of+room+"/account_data/org.example.x", nil); a.String() != `{"b":2}` {
 			t.Errorf("%s", a)
 		}
-		w.ok(alice, "PUT", of+"/account_data/org.example.x", `{}`)
+		w.ok(alice, "PUT", of+"/account_data/org.example.x", `{"c":3}`)
 		since := func(since, upto int64) (types []string, last int64) {
 			t.Helper()
 			err := w.db.View(t.Context(), func(tx *store.Tx) error {
@@ -125,7 +125,7 @@ func TestAccountData(t *testing.T) {
 			return types, last
 		}
 		all, last := since(0, 1<<40)
-		if !slices.Equal(all, []string{`!room:example.orgorg.example.x{"b":2}`, `org.example.x{}`}) {
+		if !slices.Equal(all, []string{`!room:example.orgorg.example.x{"b":2}`, `org.example.x{"c":3}`}) {
 			t.Errorf("account data %q", all)
 		}
 		if some, _ := since(last, 1<<40); len(some) != 0 {
@@ -134,6 +134,14 @@ func TestAccountData(t *testing.T) {
 		if some, _ := since(0, last-1); len(some) != 1 {
 			t.Errorf("up to before the last: %q", some)
 		}
+		w.ok(alice, "DELETE", "/_matrix/client/unstable/org.matrix.msc3391"+of+"/account_data/org.example.x", nil)
+		if told, _ := since(last, 1<<40); !slices.Equal(told, []string{"org.example.x{}"}) {
+			t.Errorf("of the deletion is told %q", told)
+		}
+		if first, _ := since(0, 1<<40); len(first) != 1 {
+			t.Errorf("a first sync tells of what was deleted: %q", first)
+		}
+		w.refused(404, matrix.CodeNotFound, alice, "GET", of+"/account_data/org.example.x", nil)
 
 		w.refused(404, matrix.CodeNotFound, alice, "GET", of+"/account_data/org.example.none", nil)
 		w.refused(403, matrix.CodeForbidden, bob, "GET", of+"/account_data/org.example.x", nil)
