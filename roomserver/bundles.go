@@ -3,6 +3,7 @@ package roomserver
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -98,10 +99,7 @@ func (w *bundler) fill(e *ClientEvent, rows []bundleRow) error {
 		case relReference:
 			b.References = append(b.References, row.id)
 		case relThread:
-			if b.Thread != nil {
-				continue
-			}
-			latest, err := w.show(row)
+			latest, err := w.latestOf(row)
 			if err != nil {
 				return err
 			}
@@ -132,6 +130,38 @@ func (w *bundler) fill(e *ClientEvent, rows []bundleRow) error {
 		e.Bundle = b
 	}
 	return nil
+}
+
+// latestOf finds the newest event of a thread that the viewer may see. Mostly it is the newest of all.
+func (w *bundler) latestOf(row bundleRow) (*ClientEvent, error) {
+	latest, err := w.show(row)
+	if latest != nil || err != nil {
+		return latest, err
+	}
+	const most = 50 // looked at
+	q := childQuery{
+		room: w.look.room, target: row.target, kind: relThread, depth: 1,
+		after: -maxSeq, upto: row.Seq - 1, backward: true, limit: most,
+	}
+	items, err := readChildren(w.look.tx, q)
+	if err != nil {
+		return nil, fmt.Errorf("look for the newest event of a thread: %w", err)
+	}
+	nids := make([]int64, len(items))
+	for i, it := range items {
+		nids[i] = it.NID
+	}
+	more, err := w.look.r.Events(w.look.tx, nids)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(w.told, more)
+	for _, it := range items {
+		if latest, err = w.show(bundleRow{Item: it}); latest != nil || err != nil {
+			return latest, err
+		}
+	}
+	return nil, nil
 }
 
 // edits says whether an event replaces another one.

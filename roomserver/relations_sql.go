@@ -65,23 +65,34 @@ type childQuery struct {
 
 // readChildren finds the places of the events that are about one.
 func readChildren(tx *store.Tx, q childQuery) ([]Item, error) {
-	order := `ORDER BY t.seq LIMIT $9`
-	if q.backward {
-		order = `ORDER BY t.seq DESC LIMIT $9`
-	}
-	return store.Select(tx, scanItem, `
-		WITH RECURSIVE tree (seq, event_id, kind, type, depth) AS (
+	children := `WITH tree AS (
+			SELECT seq, kind, type FROM relations
+			WHERE shard = $1 AND room_nid = $2 AND target = $3 AND 1 = $4
+		)`
+	if q.depth > 1 {
+		children = `WITH RECURSIVE tree (seq, event_id, kind, type, depth) AS (
 			SELECT seq, event_id, kind, type, CAST(1 AS {INT8}) FROM relations
 			WHERE shard = $1 AND room_nid = $2 AND target = $3
 			UNION ALL
 			SELECT r.seq, r.event_id, r.kind, r.type, tree.depth + 1 FROM tree
-			JOIN relations r ON r.shard = $1 AND r.room_nid = $2 AND r.target = tree.event_id
-			WHERE tree.depth < $4
+			CROSS JOIN relations r
+			WHERE r.shard = $1 AND r.room_nid = $2 AND r.target = tree.event_id AND tree.depth < $4
+		)`
+	}
+	order := ``
+	if q.backward {
+		order = `DESC`
+	}
+	// The places are cut before the timeline is looked at. CROSS JOIN keeps the order of the tables on SQLite.
+	return store.Select(tx, scanItem, children+`, part AS (
+			SELECT seq FROM tree
+			WHERE seq > $5 AND seq <= $6 AND (CAST($7 AS {TEXT}) = '' OR kind = $7) AND (CAST($8 AS {TEXT}) = '' OR type = $8)
+			ORDER BY seq `+order+` LIMIT $9
 		)
-		SELECT t.seq, t.pos, t.event_nid, t.snap FROM tree
-		JOIN timeline t ON t.shard = $1 AND t.room_nid = $2 AND t.seq = tree.seq
-		WHERE tree.seq > $5 AND tree.seq <= $6 AND (CAST($7 AS {TEXT}) = '' OR tree.kind = $7) AND (CAST($8 AS {TEXT}) = '' OR tree.type = $8)
-		`+order,
+		SELECT t.seq, t.pos, t.event_nid, t.snap FROM part p
+		CROSS JOIN timeline t
+		WHERE t.shard = $1 AND t.room_nid = $2 AND t.seq = p.seq
+		ORDER BY t.seq `+order,
 		q.room.Shard(), int64(q.room), string(q.target), q.depth, q.after, q.upto, q.kind, q.tp, int64(q.limit))
 }
 
@@ -101,19 +112,13 @@ func readThreads(tx *store.Tx, room RoomNID, v Viewer, before, upto int64, limit
 		row.own = own != 0
 		return row, err
 	}, `
-		SELECT r.target, r.seq, CASE WHEN EXISTS (
-				SELECT 1 FROM relations o
-				WHERE o.shard = $1 AND o.room_nid = $2 AND o.target = r.target AND o.kind = 'm.thread' AND o.sender = $3
-			) THEN 1 ELSE 0 END
-		FROM relations r
-		WHERE r.shard = $1 AND r.room_nid = $2 AND r.kind = 'm.thread' AND r.seq <= $4 AND NOT (r.sender {IN $5 TEXT})
-			AND NOT EXISTS (
-				SELECT 1 FROM relations n
-				WHERE n.shard = $1 AND n.room_nid = $2 AND n.target = r.target AND n.kind = 'm.thread'
-					AND n.seq > r.seq AND n.seq <= $6 AND NOT (n.sender {IN $5 TEXT})
-			)
-		ORDER BY r.seq DESC LIMIT $7`,
-		room.Shard(), int64(room), string(v.User), before, store.List(v.Ignores.list()), upto, int64(limit))
+		SELECT target, MAX(seq) AS newest, MAX(CASE WHEN sender = $3 THEN 1 ELSE 0 END)
+		FROM relations
+		WHERE shard = $1 AND room_nid = $2 AND kind = 'm.thread' AND seq <= $6 AND NOT (sender {IN $5 TEXT})
+		GROUP BY target
+		HAVING MAX(seq) <= $4
+		ORDER BY newest DESC LIMIT $7`,
+		room.Shard(), int64(room), string(v.User), before, store.List(v.ignored()), upto, int64(limit))
 }
 
 // bundleRow is one of those events that are about another one of which that one is told.
@@ -127,15 +132,14 @@ type bundleRow struct {
 	own        bool  // the viewer sent one of them
 }
 
-// The most events of one kind that are read for one that they are about: of references all are told, of
-// the others the newest that the viewer may see.
+// The most references that an event is told of, and edits of one sender that are looked at.
 const (
 	referencesMost = 100
-	newestMost     = 3
+	editsMost      = 3
 )
 
 // readBundles finds what is said about events, up to a place of the timeline: of each thread the newest
-// events, of the edits the last ones of each sender, and references.
+// event, of the edits the last ones of each sender, and references.
 func readBundles(tx *store.Tx, room RoomNID, targets []matrix.EventID, v Viewer, upto int64) ([]bundleRow, error) {
 	return store.Select(tx, func(r store.Row) (bundleRow, error) {
 		var b bundleRow
@@ -145,12 +149,16 @@ func readBundles(tx *store.Tx, room RoomNID, targets []matrix.EventID, v Viewer,
 		return b, err
 	}, `
 		WITH told AS (
-			SELECT target, event_id, kind, sender, type, seq,
-				COUNT(*) OVER (PARTITION BY target, kind) AS total,
-				MAX(CASE WHEN sender = $4 THEN 1 ELSE 0 END) OVER (PARTITION BY target, kind) AS own,
-				ROW_NUMBER() OVER (PARTITION BY target, kind ORDER BY seq DESC) AS place
+			SELECT target, '' AS event_id, kind, '' AS sender, '' AS type, MAX(seq) AS seq, COUNT(*) AS total,
+				MAX(CASE WHEN sender = $4 THEN 1 ELSE 0 END) AS own, 1 AS place
 			FROM relations
-			WHERE shard = $1 AND room_nid = $2 AND target {IN $3 TEXT} AND kind IN ('m.thread', 'm.reference')
+			WHERE shard = $1 AND room_nid = $2 AND target {IN $3 TEXT} AND kind = 'm.thread'
+				AND seq <= $5 AND NOT (sender {IN $6 TEXT})
+			GROUP BY target, kind
+			UNION ALL
+			SELECT target, event_id, kind, sender, type, seq, 0, 0, ROW_NUMBER() OVER (PARTITION BY target ORDER BY seq DESC)
+			FROM relations
+			WHERE shard = $1 AND room_nid = $2 AND target {IN $3 TEXT} AND kind = 'm.reference'
 				AND seq <= $5 AND NOT (sender {IN $6 TEXT})
 			UNION ALL
 			SELECT target, event_id, kind, sender, type, seq, 0, 0,
@@ -160,9 +168,10 @@ func readBundles(tx *store.Tx, room RoomNID, targets []matrix.EventID, v Viewer,
 		)
 		SELECT t.seq, t.pos, t.event_nid, t.snap, b.target, b.event_id, b.kind, b.sender, b.type, b.total, b.own
 		FROM told b
-		JOIN timeline t ON t.shard = $1 AND t.room_nid = $2 AND t.seq = b.seq
-		WHERE b.place <= $7 OR (b.kind = 'm.reference' AND b.place <= $8)
+		CROSS JOIN timeline t
+		WHERE t.shard = $1 AND t.room_nid = $2 AND t.seq = b.seq
+			AND (b.place <= $7 OR (b.kind = 'm.reference' AND b.place <= $8))
 		ORDER BY b.target, b.place`,
-		room.Shard(), int64(room), store.List(targets), string(v.User), upto, store.List(v.Ignores.list()),
-		int64(newestMost), int64(referencesMost))
+		room.Shard(), int64(room), store.List(targets), string(v.User), upto, store.List(v.ignored()),
+		int64(editsMost), int64(referencesMost))
 }

@@ -22,12 +22,12 @@ type Viewer struct {
 // Ignored is a set of users.
 type Ignored map[matrix.UserID]bool
 
-// list are the ignored users.
-func (i *Ignored) list() []matrix.UserID {
-	if i == nil {
+// ignored are the users whose events the viewer does not see. Their own they always see.
+func (v Viewer) ignored() []matrix.UserID {
+	if v.Ignores == nil {
 		return nil
 	}
-	return slices.Collect(maps.Keys(*i))
+	return slices.DeleteFunc(slices.Collect(maps.Keys(*v.Ignores)), func(u matrix.UserID) bool { return u == v.User })
 }
 
 func (i *Ignored) has(u matrix.UserID) bool { return i != nil && (*i)[u] }

@@ -312,3 +312,24 @@ func TestBundlesDoNotTellWhatIsHidden(t *testing.T) {
 		}
 	})
 }
+
+// TestThreadWithHiddenEvents: the latest event that is told is the newest that the reader may see.
+func TestThreadWithHiddenEvents(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		hs := story.Start(t, dsn)
+		alice, bob := hs.User("alice"), hs.User("bob")
+		room := alice.CreatesRoom(map[string]any{"initial_state": []any{
+			map[string]any{"type": "m.room.history_visibility", "content": map[string]any{"history_visibility": "joined"}},
+		}})
+		bob.Joins(room)
+		root := alice.Says(room, "root")
+		seen := tells(alice, room, about("m.thread", root, "seen"))
+		bob.Leaves(room)
+		secret := tells(alice, room, about("m.thread", root, "secret"))
+		bob.Joins(room)
+		if got := relatedTo(bob, room, root).At("m.thread", "latest_event", "event_id").Text(); got != seen {
+			t.Errorf("bob is told %s, want %s; he was not there at %s", got, seen, secret)
+		}
+	})
+}

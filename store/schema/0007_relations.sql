@@ -16,7 +16,7 @@ CREATE TABLE relations (
 	annotation {TEXT} NOT NULL, -- what an m.annotation says, shortened; else empty
 	PRIMARY KEY (shard, room_nid, target, kind, seq)
 ) {CLUSTERED};
-CREATE INDEX relations_threads ON relations (shard, room_nid, seq) WHERE kind = 'm.thread';
+CREATE INDEX relations_threads ON relations (shard, room_nid, target, seq, sender) WHERE kind = 'm.thread';
 
 -- 1: some event says more about this one than an annotation, so who shows it looks into relations.
 ALTER TABLE events ADD COLUMN related {INT8} NOT NULL DEFAULT 0;
