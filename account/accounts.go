@@ -105,7 +105,7 @@ func (a *Accounts) Server() matrix.ServerName { return a.server }
 // Run forgets revoked tokens that other nodes tell of, writes when devices were last seen, and removes
 // what has expired, until ctx ends.
 func (a *Accounts) Run(ctx context.Context) error {
-	sub := a.bus.Subscribe(tokensChanged)
+	sub := a.bus.Subscribe(TokensChanged)
 	defer sub.Close()
 	flush := time.NewTicker(flushSeenEvery)
 	defer flush.Stop()

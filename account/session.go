@@ -23,8 +23,8 @@ type Session struct {
 // answer to a refresh asks again.
 const maxSuccessors = 4
 
-// tokensChanged tells nodes to forget what they know of a user's tokens; the key is the user's id.
-const tokensChanged bus.Kind = "tokens"
+// TokensChanged tells nodes to forget what they know of a user's tokens; the key is the user's id.
+const TokensChanged bus.Kind = "tokens"
 
 // newSession makes tokens for a device, which is made as well if it is new. A device that is there
 // loses the tokens it had.
@@ -154,12 +154,12 @@ func (a *Accounts) LogoutAll(ctx context.Context, user matrix.UserID) error {
 // when the change arrives.
 func (a *Accounts) announceTokens(tx *store.Tx, user matrix.UserID) {
 	tx.AfterCommit(func() { a.sessions.forget(user) })
-	tx.Announce(bus.Change{Kind: tokensChanged, Key: string(user)})
+	tx.Announce(bus.Change{Kind: TokensChanged, Key: string(user)})
 }
 
 // heed forgets what a change from the bus makes stale.
 func (a *Accounts) heed(c bus.Change) {
-	if c.Kind == tokensChanged {
+	if c.Kind == TokensChanged {
 		a.sessions.forget(matrix.UserID(c.Key))
 		return
 	}

@@ -113,6 +113,9 @@ func (a *API) poll(ctx context.Context, c *httpapi.Caller, req *syncRequest, adm
 		case !n.empty():
 			answers.WithLabelValues("news").Inc()
 		case p.wait(ctx):
+			if err := admitted(ctx); err != nil {
+				return nil, err
+			}
 			continue
 		default:
 			answers.WithLabelValues("timeout").Inc()

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"astrocyte/account"
 	"astrocyte/bus"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
@@ -103,7 +104,7 @@ func (w *watch) signal() {
 
 // Run hands the hints of the bus on to the waiters, and looks for those that were lost.
 func (k *waker) Run(ctx context.Context) error {
-	sub := k.bus.Subscribe(bus.Room, bus.User, bus.Typing, bus.Presence)
+	sub := k.bus.Subscribe(bus.Room, bus.User, bus.Typing, bus.Presence, account.TokensChanged)
 	defer sub.Close()
 	check, sweep := time.NewTicker(checkEvery), time.NewTicker(sweepEvery)
 	defer check.Stop()
@@ -153,6 +154,8 @@ func (k *waker) heed(c bus.Change) {
 	case bus.User:
 		k.users.note(matrix.UserID(c.Key), c.Pos)
 		k.wakeUsers(matrix.UserID(c.Key))
+	case account.TokensChanged:
+		k.wakeUsers(matrix.UserID(c.Key)) // some of them may have nothing to wait for any more
 	case bus.Lost:
 		k.wakeAll()
 	}
