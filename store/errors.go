@@ -30,3 +30,12 @@ func IsDuplicate(err error) bool {
 	}
 	return sqlState(err) == pqerror.UniqueViolation
 }
+
+// isMadeByAnother says of the error of a CREATE … IF NOT EXISTS that another node made the same meanwhile.
+func isMadeByAnother(err error) bool {
+	switch sqlState(err) {
+	case pqerror.DuplicateTable, pqerror.DuplicateObject:
+		return true
+	}
+	return IsDuplicate(err)
+}

@@ -75,13 +75,14 @@ func (db *DB) migrate(ctx context.Context, files fs.FS) error {
 	if err != nil {
 		return fmt.Errorf("read the schema: %w", err)
 	}
-	// PostgreSQL's IF NOT EXISTS does not hold against another node that creates it at the same time.
+	// PostgreSQL's IF NOT EXISTS does not hold against another node that creates it at the same time: that
+	// ends as a duplicate row of its catalogue, type or table, whichever it meets first.
 	for try := 1; ; try++ {
 		err := db.Update(ctx, createMigrations)
 		if err == nil {
 			break
 		}
-		if try == attempts || !IsDuplicate(err) || !pause(ctx, try) {
+		if try == attempts || !isMadeByAnother(err) || !pause(ctx, try) {
 			return fmt.Errorf("create the table of migrations: %w", err)
 		}
 	}
