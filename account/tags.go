@@ -41,7 +41,17 @@ func (a *Accounts) SetTag(ctx context.Context, user matrix.UserID, room matrix.R
 	if err := checkTag(content); err != nil {
 		return err
 	}
-	return a.changeTags(ctx, user, room, func(tags map[string]json.RawMessage) (bool, error) {
+	return a.db.Update(ctx, func(tx *store.Tx) error {
+		if err := a.mustBeActive(tx, user); err != nil {
+			return err
+		}
+		return PutTag(tx, user, room, tag, content)
+	})
+}
+
+// PutTag is SetTag in a transaction that is under way, of a user and a tag that are known to be good.
+func PutTag(tx *store.Tx, user matrix.UserID, room matrix.RoomID, tag string, content json.RawMessage) error {
+	return changeTags(tx, user, room, func(tags map[string]json.RawMessage) (bool, error) {
 		tags[tag] = content
 		if len(tags) > maxTags {
 			return false, matrix.E(matrix.CodeResourceLimitExceeded, "a room cannot have more than %d tags", maxTags)
@@ -52,34 +62,33 @@ func (a *Accounts) SetTag(ctx context.Context, user matrix.UserID, room matrix.R
 
 // DeleteTag takes a tag off a room; that it is not there is no fault.
 func (a *Accounts) DeleteTag(ctx context.Context, user matrix.UserID, room matrix.RoomID, tag string) error {
-	return a.changeTags(ctx, user, room, func(tags map[string]json.RawMessage) (bool, error) {
-		_, found := tags[tag]
-		delete(tags, tag)
-		return found, nil
-	})
-}
-
-func (a *Accounts) changeTags(ctx context.Context, user matrix.UserID, room matrix.RoomID,
-	change func(map[string]json.RawMessage) (changed bool, err error)) error {
 	return a.db.Update(ctx, func(tx *store.Tx) error {
 		if err := a.mustBeActive(tx, user); err != nil {
 			return err
 		}
-		tags, err := readTags(tx, user, room)
-		if err != nil {
-			return err
-		}
-		changed, err := change(tags)
-		if err != nil || !changed {
-			return err
-		}
-		content, err := json.Marshal(tagContent{tags})
-		if err != nil {
-			return fmt.Errorf("tags of %s: %w", room, err)
-		}
-		_, err = PutAccountData(tx, user, room, tagType, content)
-		return err
+		return changeTags(tx, user, room, func(tags map[string]json.RawMessage) (bool, error) {
+			_, found := tags[tag]
+			delete(tags, tag)
+			return found, nil
+		})
 	})
+}
+
+func changeTags(tx *store.Tx, user matrix.UserID, room matrix.RoomID, change func(map[string]json.RawMessage) (changed bool, err error)) error {
+	tags, err := readTags(tx, user, room)
+	if err != nil {
+		return err
+	}
+	changed, err := change(tags)
+	if err != nil || !changed {
+		return err
+	}
+	content, err := json.Marshal(tagContent{tags})
+	if err != nil {
+		return fmt.Errorf("tags of %s: %w", room, err)
+	}
+	_, err = PutAccountData(tx, user, room, tagType, content)
+	return err
 }
 
 // readTags reads tags. A client may have written anything as m.tag: what is no tag is not shown.

@@ -21,6 +21,7 @@ func (a *API) adminRoutes(r *httpapi.Router) {
 	a.adminRoomRoutes(r)
 	a.adminTokenRoutes(r)
 	a.adminReportRoutes(r)
+	a.adminNoticeRoutes(r)
 }
 
 var errNoAdmin = matrix.Forbidden("only administrators of this server may do this")

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
@@ -47,6 +48,7 @@ func (c *Config) check(r *reader) {
 	c.Registration.check(r)
 	c.Passwords.check(r)
 	c.Media.check(r)
+	c.Notices.check(r, c.ServerName)
 	c.RateLimits.check(r)
 	if c.Clients.MaxBody < 128<<10 {
 		r.fault("clients.max_body", "must be 128K at least: an event may have 64K")
@@ -100,6 +102,21 @@ func checkAddress(r *reader, key, address string) {
 func (g *Registration) check(r *reader) {
 	if g.SharedSecret != "" && len(g.SharedSecret) < 8 {
 		r.fault("registration.shared_secret", "must have 8 characters at least")
+	}
+}
+
+func (n *Notices) check(r *reader, server matrix.ServerName) {
+	if _, err := matrix.ParseLocalpart(n.Localpart, server); err != nil {
+		r.fault("notices.localpart", "%q is not the first part of a user ID", n.Localpart)
+	}
+	if n.DisplayName == "" || utf8.RuneCountInString(n.DisplayName) > 256 {
+		r.fault("notices.display_name", "must have 1 to 256 characters")
+	}
+	if n.AvatarURL != "" && (!strings.HasPrefix(n.AvatarURL, "mxc://") || len(n.AvatarURL) > 1000) {
+		r.fault("notices.avatar_url", "must be an mxc:// address")
+	}
+	if len(n.RoomName) > 255 {
+		r.fault("notices.room_name", "cannot be longer than 255 bytes")
 	}
 }
 

@@ -56,6 +56,9 @@ type Config struct {
 	// Files that people share, and previews of links.
 	Media Media `yaml:"media"`
 
+	// What the server itself tells its users.
+	Notices Notices `yaml:"notices"`
+
 	// How often clients may ask. Reloaded on SIGHUP.
 	RateLimits RateLimits `yaml:"rate_limits"`
 
@@ -244,6 +247,28 @@ type Users struct {
 	Directory string `yaml:"directory"`
 }
 
+// Notices says in whose name the server tells its users something, in a room with each of them.
+type Notices struct {
+	// Whether administrators can send notices.
+	Enabled bool `yaml:"enabled"`
+	// The user who sends them, which nobody can register. Do not change it once there were notices.
+	Localpart string `yaml:"localpart"`
+	// Their name.
+	DisplayName string `yaml:"display_name"`
+	// Their picture, an mxc:// address.
+	AvatarURL string `yaml:"avatar_url"`
+	// The name of the rooms.
+	RoomName string `yaml:"room_name"`
+}
+
+// NoticesFrom is the user who sends the server's notices; empty: there are none.
+func (c *Config) NoticesFrom() matrix.UserID {
+	if !c.Notices.Enabled {
+		return ""
+	}
+	return matrix.UserID("@" + c.Notices.Localpart + ":" + string(c.ServerName))
+}
+
 // Log says what is written about what happens.
 type Log struct {
 	// debug, info, warn or error. Reloaded on SIGHUP.
@@ -272,6 +297,7 @@ func Default() *Config {
 		Presence:   Presence{Enabled: true, MaxRoomMembers: 100},
 		Media:      defaultMedia(),
 		Users:      Users{Directory: "shared"},
+		Notices:    Notices{Enabled: true, Localpart: "_server", DisplayName: "Server Notices", RoomName: "Server Notices"},
 		RateLimits: defaultLimits(),
 		Clients:    Clients{QueryAccessToken: true, MaxBody: 1 << 20},
 		Calls:      Calls{TURN: TURN{Lifetime: Duration(24 * time.Hour)}},

@@ -17,6 +17,7 @@ import (
 	"astrocyte/egress"
 	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
+	"astrocyte/matrix"
 	"astrocyte/media"
 	"astrocyte/policy"
 	"astrocyte/push"
@@ -48,7 +49,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 
 	s.rooms = roomserver.New(roomserver.Options{
 		DB: s.db, Server: c.ServerName, KeyID: s.key.ID, Key: s.key.Private, Memory: int64(c.CacheMemory),
-		Now: s.now, Log: s.logOf("rooms"),
+		Notices: c.NoticesFrom(), Now: s.now, Log: s.logOf("rooms"),
 	})
 	s.runs("rooms", s.rooms.Run)
 	if err := s.makeJobs(); err != nil {
@@ -110,8 +111,10 @@ func (s *Server) makeParts(ctx context.Context) error {
 		Server: c.ServerName, PublicURL: c.PublicURL, Accounts: s.accounts, Rooms: s.rooms,
 		Ephemeral: passing, Push: pushing, Encryption: encryption, Media: s.media, Search: s.search, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
 		Services: s.services,
-		Policy:   policy.New(policy.Options{DB: s.db, Rooms: s.rooms, Now: s.now}),
-		Calls:    c.Calls, Now: s.now,
+		Policy: policy.New(policy.Options{
+			DB: s.db, Rooms: s.rooms, Accounts: s.accounts, Notices: c.Notices, From: c.NoticesFrom(), Version: c.Rooms.DefaultVersion, Now: s.now,
+		}),
+		Calls: c.Calls, Now: s.now,
 	}).Routes(s.router)
 	return nil
 }
@@ -125,7 +128,10 @@ func (s *Server) makeServices(wakes bus.Bus) error {
 	s.services = appservice.New(appservice.Options{
 		DB: s.db, Bus: wakes, Accounts: s.accounts, Rooms: s.rooms, Services: registered, Log: s.logOf("appservice"),
 	})
-	s.accounts.Use(func(h *account.Hooks) { h.Reserved = s.services.Reserves })
+	notices := s.o.Config.NoticesFrom()
+	s.accounts.Use(func(h *account.Hooks) {
+		h.Reserved = func(u matrix.UserID) bool { return u == notices || s.services.Reserves(u) }
+	})
 	s.runs("appservice", s.services.Run)
 	return nil
 }

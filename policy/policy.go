@@ -1,8 +1,10 @@
-// Package policy is what keeps a server decent: here, what users report to its administrators.
+// Package policy is what keeps a server decent: what users report to its administrators, and what these tell
+// them.
 //
 // Invariants:
 //   - who reports something learns nothing by it, not even whether it exists;
-//   - what does not exist, or the reporter could not see, is not kept.
+//   - what does not exist, or the reporter could not see, is not kept;
+//   - a user has one room of notices, tagged as such, whose invite they cannot refuse.
 package policy
 
 import (
@@ -11,6 +13,8 @@ import (
 	"fmt"
 	"time"
 
+	"astrocyte/account"
+	"astrocyte/config"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
 	"astrocyte/store"
@@ -18,20 +22,30 @@ import (
 
 // Options are what the policy needs.
 type Options struct {
-	DB    *store.DB
-	Rooms *roomserver.Rooms
-	Now   func() time.Time
+	DB       *store.DB
+	Rooms    *roomserver.Rooms
+	Accounts *account.Accounts
+	Notices  config.Notices
+	From     matrix.UserID      // who sends notices; empty: nobody
+	Version  matrix.RoomVersion // of the rooms of notices
+	Now      func() time.Time
 }
 
-// Policy takes reports, and shows them to administrators.
+// Policy takes reports, shows them to administrators, and sends notices.
 type Policy struct {
-	db    *store.DB
-	rooms *roomserver.Rooms
-	now   func() time.Time
+	db       *store.DB
+	rooms    *roomserver.Rooms
+	accounts *account.Accounts
+	notices  config.Notices
+	from     matrix.UserID
+	version  matrix.RoomVersion
+	now      func() time.Time
 }
 
 // New makes the policy.
-func New(o Options) *Policy { return &Policy{db: o.DB, rooms: o.Rooms, now: o.Now} }
+func New(o Options) *Policy {
+	return &Policy{db: o.DB, rooms: o.Rooms, accounts: o.Accounts, notices: o.Notices, from: o.From, version: o.Version, now: o.Now}
+}
 
 // Report is something that a user finds wrong: an event (Room and Event are set), a room (Room alone), or
 // a user (User alone).

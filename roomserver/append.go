@@ -23,6 +23,7 @@ type Draft struct {
 	Redacts   matrix.EventID // of m.room.redaction
 	Timestamp int64          // milliseconds; 0: now
 	Txn       *Txn           // nil: never repeated
+	Ending    bool           // the sender's account ends: they may leave what others may not
 }
 
 // Txn says which request a draft came with, so that a repetition is given the same answer.

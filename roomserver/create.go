@@ -10,6 +10,7 @@ import (
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
+	"astrocyte/store"
 )
 
 // Creation is a wish for a new room.
@@ -29,6 +30,8 @@ type Creation struct {
 	Published bool             // in the server's directory
 	Invite    []Invitee
 	Direct    bool
+	// Also writes what has to be true when the room is there, in the same transaction. It may be nil.
+	Also func(tx *store.Tx, id matrix.RoomID) error
 
 	last *StateWish // of an upgrade: the power levels that the new room has in the end
 }
@@ -132,6 +135,9 @@ func (b *batch) register(h *head, c Creation) error {
 		if err := publish(b.tx, h.nid, h.id, true); err != nil {
 			return fmt.Errorf("publish room %s: %w", h.id, err)
 		}
+	}
+	if c.Also != nil {
+		return c.Also(b.tx, h.id)
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ type Change struct {
 	Profile    Profile // of the target, where it is known
 	Direct     bool    // an invite to a direct chat
 	Extra      map[string]json.RawMessage
+	Ending     bool // the sender's account ends: they may leave what others may not
 }
 
 // Profile is what a member event tells of its user.
@@ -78,7 +79,7 @@ func (b *batch) setMembership(h *head, c Change) (*Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write a member event: %w", err)
 	}
-	return b.append(h, &Draft{Room: h.id, Sender: c.Sender, Type: "m.room.member", StateKey: &target, Content: raw})
+	return b.append(h, &Draft{Room: h.id, Sender: c.Sender, Type: "m.room.member", StateKey: &target, Content: raw, Ending: c.Ending})
 }
 
 // possible refuses what the rules of events do not forbid, but which makes no sense.

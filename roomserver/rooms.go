@@ -43,9 +43,11 @@ type Options struct {
 	Server matrix.ServerName
 	KeyID  matrix.KeyID       // of the server's signing key
 	Key    ed25519.PrivateKey // signs our events
-	Memory int64              // bytes that the caches may hold
-	Now    func() time.Time
-	Log    *slog.Logger
+	// Notices is the user whose invites cannot be refused; empty: there is none.
+	Notices matrix.UserID
+	Memory  int64 // bytes that the caches may hold
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // Rooms are the rooms that this server takes part in.
@@ -54,6 +56,7 @@ type Rooms struct {
 	server  matrix.ServerName
 	keyID   matrix.KeyID
 	key     ed25519.PrivateKey
+	notices matrix.UserID
 	now     func() time.Time
 	log     *slog.Logger
 	states  *state.States
@@ -69,7 +72,7 @@ const queueMost = 4096
 // New makes the rooms. Nothing can be written before Run runs.
 func New(o Options) *Rooms {
 	return &Rooms{
-		db: o.DB, process: processName(o.DB), server: o.Server, keyID: o.KeyID, key: o.Key, now: o.Now, log: o.Log,
+		db: o.DB, process: processName(o.DB), server: o.Server, keyID: o.KeyID, key: o.Key, notices: o.Notices, now: o.Now, log: o.Log,
 		states: state.New(o.DB, o.Memory/2),
 		nids:   lru.New[matrix.RoomID, RoomNID](o.Memory / 16),
 		events: lru.New[int64, *Event](o.Memory * 7 / 16),

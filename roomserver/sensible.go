@@ -23,7 +23,7 @@ func (b *batch) sensible(h *head, d *Draft) error {
 	case "m.room.power_levels":
 		return sensibleLevels(d)
 	case "m.room.member":
-		return sensibleMember(d)
+		return b.sensibleMember(h, d)
 	}
 	return nil
 }
@@ -127,13 +127,28 @@ func (*integer) UnmarshalJSON(in []byte) error {
 	return nil
 }
 
-// sensibleMember refuses member events whose shape other servers would not take.
-func sensibleMember(d *Draft) error {
+// sensibleMember refuses member events whose shape other servers would not take, and to leave what cannot
+// be left.
+func (b *batch) sensibleMember(h *head, d *Draft) error {
 	if d.StateKey == nil {
 		return matrix.BadJSON("a member event is a state event")
 	}
 	if _, err := matrix.ParseUserID(*d.StateKey); err != nil {
 		return matrix.InvalidParam("the state key of a member event must be a user ID")
+	}
+	if b.r.notices == "" || d.Ending || string(d.Sender) != *d.StateKey {
+		return nil
+	}
+	now, err := b.stateEvent(h, rules.StateKey{Type: d.Type, Key: *d.StateKey})
+	if err != nil {
+		return err
+	}
+	var content struct {
+		Membership matrix.Membership `json:"membership"`
+	}
+	if now != nil && now.Membership() == matrix.Invite && now.Sender() == b.r.notices &&
+		json.Unmarshal(d.Content, &content) == nil && content.Membership == matrix.Leave {
+		return matrix.E(matrix.CodeCannotLeaveServerNoticeRoom, "an invite to the server's notices cannot be refused")
 	}
 	return nil
 }

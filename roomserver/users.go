@@ -194,7 +194,7 @@ func (r *Rooms) LeaveAll(ctx context.Context, user matrix.UserID) error {
 		if now == matrix.Leave || now == matrix.Ban {
 			return nil
 		}
-		_, err := r.SetMembership(ctx, Change{Room: id, Sender: user, Target: user, Membership: matrix.Leave})
+		_, err := r.SetMembership(ctx, Change{Room: id, Sender: user, Target: user, Membership: matrix.Leave, Ending: true})
 		return err
 	})
 }

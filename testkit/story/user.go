@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"testing"
+	"time"
 
 	"astrocyte/matrix"
 )
@@ -48,6 +49,19 @@ func (u *User) Must(method, path string, body any) *Answer {
 func (u *User) Reads(path string) *Answer {
 	u.t.Helper()
 	return u.Must("GET", path, nil)
+}
+
+// Finds reads a path until the answer fits, and gives that answer. It is for what is done behind the answers
+// of the server, by its jobs.
+func (u *User) Finds(what, path string, fits func(answer JSON) bool) JSON {
+	u.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if a := u.Reads(path); fits(a.JSON) {
+			return a.JSON
+		}
+	}
+	u.t.Fatalf("%s waited in vain for %s", u.Name, what)
+	return JSON{}
 }
 
 // IsRefused sends a request that has to be refused with a code and a status.
