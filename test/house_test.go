@@ -92,7 +92,7 @@ func tree(t *testing.T) []string {
 			return err
 		case d.IsDir() && slices.Contains([]string{".git", "node_modules", "data", "bin"}, d.Name()):
 			return fs.SkipDir
-		case d.Type().IsRegular():
+		case d.Type().IsRegular() && name != ".git": // in a further work tree .git is a file
 			names = append(names, name)
 		}
 		return nil
