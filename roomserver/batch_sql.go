@@ -148,7 +148,6 @@ func (b *batch) writeHeads() error {
 
 func (b *batch) writeMembers() error {
 	var all, own [][]any
-	servers := make(map[serverKey]int64)
 	for _, m := range b.memberRows() {
 		shard, room := m.Room.Shard(), int64(m.Room)
 		all = append(all, []any{shard, room, string(m.user), string(m.is), m.NID, m.began})
@@ -163,17 +162,7 @@ func (b *batch) writeMembers() error {
 			})
 		}
 	}
-	for _, s := range b.staged {
-		if (s.was == matrix.Join) != (s.is == matrix.Join) {
-			user, _ := s.StateKey()
-			servers[serverKey{s.Room, matrix.UserID(user).Server()}] += count(s.is == matrix.Join) - count(s.was == matrix.Join)
-		}
-	}
-	var at [][]any
-	for k, n := range servers {
-		at = append(at, []any{k.room.Shard(), int64(k.room), string(k.server), n})
-	}
-	return bulk(b.tx,
+	err := bulk(b.tx,
 		store.Bulk{
 			Table:   "members",
 			Columns: []string{"shard", "room_nid", "user_id", "membership", "event_nid", "pos"},
@@ -193,13 +182,11 @@ func (b *batch) writeMembers() error {
 				forgotten = CASE WHEN excluded.pos = 0 THEN user_rooms.forgotten ELSE 0 END,
 				pos = CASE WHEN excluded.pos = 0 THEN user_rooms.pos ELSE excluded.pos END`,
 		},
-		store.Bulk{
-			Table:      "room_servers",
-			Columns:    []string{"shard", "room_nid", "server", "joined"},
-			Rows:       at,
-			OnConflict: `ON CONFLICT (shard, room_nid, server) DO UPDATE SET joined = room_servers.joined + excluded.joined`,
-		},
 	)
+	if err != nil {
+		return err
+	}
+	return writeServers(b.tx, b.serverChanges())
 }
 
 type serverKey struct {
