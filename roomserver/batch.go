@@ -40,6 +40,7 @@ type head struct {
 	state       *state.State
 	joined      int64
 	invited     int64
+	facts       facts
 
 	fresh bool // made in this batch
 	dirty bool
@@ -108,7 +109,7 @@ func (b *batch) open(row headRow) error {
 	}
 	b.rooms[row.nid] = &head{
 		nid: row.nid, id: row.id, version: v, seq: row.seq, depth: row.depth,
-		extremities: ext, state: st, joined: row.joined, invited: row.invited,
+		extremities: ext, state: st, joined: row.joined, invited: row.invited, facts: facts{row.kind, row.encrypted},
 	}
 	return nil
 }

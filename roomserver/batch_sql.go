@@ -14,13 +14,15 @@ type headRow struct {
 	extremities     []byte
 	snap            int64
 	joined, invited int64
+	kind            string
+	encrypted       int64
 }
 
-const headColumns = `room_nid, room_id, version, head_seq, head_pos, depth, extremities, snap, joined, invited`
+const headColumns = `room_nid, room_id, version, head_seq, head_pos, depth, extremities, snap, joined, invited, kind, encrypted`
 
 func scanHead(r store.Row) (headRow, error) {
 	var h headRow
-	err := r.Scan(&h.nid, &h.id, &h.version, &h.seq, &h.pos, &h.depth, &h.extremities, &h.snap, &h.joined, &h.invited)
+	err := r.Scan(&h.nid, &h.id, &h.version, &h.seq, &h.pos, &h.depth, &h.extremities, &h.snap, &h.joined, &h.invited, &h.kind, &h.encrypted)
 	return h, err
 }
 
@@ -121,28 +123,37 @@ func (b *batch) writeRedactions() error {
 func (b *batch) writeHeads() error {
 	var rows [][]any
 	newest := make(map[RoomNID]int64, len(b.rooms))
+	bumps := make(map[RoomNID]int64, len(b.rooms))
 	for _, s := range b.staged {
 		newest[s.Room] = s.pos
+		if bumpsRoom(s.Type()) {
+			bumps[s.Room] = s.pos
+		}
 	}
 	for _, h := range b.rooms {
 		if !h.dirty {
 			continue
 		}
+		f, err := b.factsOf(h)
+		if err != nil {
+			return err
+		}
 		rows = append(rows, []any{
 			h.nid.Shard(), int64(h.nid), string(h.id), string(h.version.ID), h.seq, newest[h.nid], h.depth,
-			encodeNIDs(h.extremities), h.state.NID(), h.joined, h.invited,
+			encodeNIDs(h.extremities), h.state.NID(), h.joined, h.invited, f.kind, f.encrypted, bumps[h.nid],
 		})
 	}
 	return bulk(b.tx, store.Bulk{
 		Table: "rooms",
 		Columns: []string{
 			"shard", "room_nid", "room_id", "version", "head_seq", "head_pos", "depth", "extremities", "snap",
-			"joined", "invited",
+			"joined", "invited", "kind", "encrypted", "bump_pos",
 		},
 		Rows: rows,
 		OnConflict: `ON CONFLICT (shard, room_nid) DO UPDATE SET head_seq = excluded.head_seq, head_pos = excluded.head_pos,
 			depth = excluded.depth, extremities = excluded.extremities, snap = excluded.snap,
-			joined = excluded.joined, invited = excluded.invited`,
+			joined = excluded.joined, invited = excluded.invited, kind = excluded.kind, encrypted = excluded.encrypted,
+			bump_pos = CASE WHEN excluded.bump_pos = 0 THEN rooms.bump_pos ELSE excluded.bump_pos END`,
 	})
 }
 

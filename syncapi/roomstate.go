@@ -36,13 +36,27 @@ func (r *reading) openState(sp span, t *timeline) (*stateNews, error) {
 		}
 	}
 	s.changes = state.Diff(s.old, s.end)
-	tuples := make([]int64, len(s.changes))
-	for i, c := range s.changes {
-		tuples[i] = c.Tuple
-	}
 	var err error
-	s.keys, err = r.a.rooms.StateKeys(r.tx, tuples)
+	s.keys, err = r.typesOf(s.changes)
 	return s, err
+}
+
+// typesOf finds what the changed tuples stand for. Of members that is not looked up, but for their type:
+// there may be very many.
+func (r *reading) typesOf(changes []state.Difference) (map[int64]rules.StateKey, error) {
+	var tuples, members []int64
+	for _, c := range changes {
+		if state.IsMember(c.Tuple) {
+			members = append(members, c.Tuple)
+		} else {
+			tuples = append(tuples, c.Tuple)
+		}
+	}
+	keys, err := r.a.rooms.StateKeys(r.tx, tuples)
+	for _, tuple := range members {
+		keys[tuple] = rules.StateKey{Type: "m.room.member"}
+	}
+	return keys, err
 }
 
 // renames says whether the changes touch what the room's summary is made of.

@@ -48,6 +48,9 @@ func randomChanges(rnd *rand.Rand, tuples, i, shard int64, model map[int64]int64
 	var changes []Entry
 	for k := range int64(1 + rnd.IntN(20)) {
 		e := Entry{Tuple: 1 + rnd.Int64N(tuples), Event: (1+i*20+k)<<8 | shard}
+		if e.Tuple%3 != 0 {
+			e.Tuple |= memberBit
+		}
 		if rnd.IntN(10) == 0 {
 			e.Event = removed
 		}
@@ -83,6 +86,10 @@ func checkAgainst(t *testing.T, s *State, model map[int64]int64) {
 	entries := s.Entries()
 	if len(entries) != len(model) {
 		t.Fatalf("%d entries, want %d", len(entries), len(model))
+	}
+	rest := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return IsMember(e.Tuple) })
+	if got := s.WithoutMembers(); !slices.Equal(got, rest) {
+		t.Fatalf("%d entries without members, want %d", len(got), len(rest))
 	}
 	for _, e := range entries {
 		if got, ok := s.Event(e.Tuple); !ok || got != e.Event || model[e.Tuple] != e.Event {

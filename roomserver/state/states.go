@@ -91,6 +91,9 @@ func (s *States) Intern(ctx context.Context, tx *store.Tx, key rules.StateKey) (
 	}
 	nid, err := s.db.Nids(ctx, "tuples", 1)
 	if err == nil {
+		if key.Type == memberType {
+			nid |= memberBit
+		}
 		tuple, err = insertTuple(tx, key, nid)
 	}
 	if err != nil {
