@@ -52,18 +52,8 @@ func (b *batch) append(h *head, d *Draft) (*Event, error) {
 			return same, err
 		}
 	}
-	if err := b.sensible(h, d); err != nil {
-		return nil, err
-	}
-	auth, err := b.authEvents(h, d)
+	e, err := b.propose(h, d)
 	if err != nil {
-		return nil, err
-	}
-	e, err := b.build(h, d, auth)
-	if err != nil {
-		return nil, err
-	}
-	if err := b.authorize(h, e); err != nil {
 		return nil, err
 	}
 	if h.id == "" { // the room is named by its create event
@@ -77,6 +67,22 @@ func (b *batch) append(h *head, d *Draft) (*Event, error) {
 		b.txns[d.key()] = s
 	}
 	return e, nil
+}
+
+// propose builds the event of a draft and holds it against the rules, and stages nothing.
+func (b *batch) propose(h *head, d *Draft) (*Event, error) {
+	if err := b.sensible(h, d); err != nil {
+		return nil, err
+	}
+	auth, err := b.authEvents(h, d)
+	if err != nil {
+		return nil, err
+	}
+	e, err := b.build(h, d, auth)
+	if err != nil {
+		return nil, err
+	}
+	return e, b.authorize(h, e)
 }
 
 // standing finds the event that a draft would replace by its like.

@@ -3,6 +3,7 @@ package roomserver
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
@@ -55,38 +56,40 @@ type Stripped struct {
 	Type     string          `json:"type"`
 }
 
-// strippedState is the JSON list that a user is told with an invite or a knock: what the room is, who
-// invites, and the membership itself.
-func (b *batch) strippedState(h *head, member *Event) ([]byte, error) {
-	list := []Stripped{}
-	add := func(e *Event) {
-		key, _ := e.StateKey()
-		list = append(list, Stripped{Content: e.Content(), Sender: e.Sender(), StateKey: key, Type: e.Type()})
-	}
-	keys := []rules.StateKey{}
+// presentedBy names the state that presents a room: what it is, and who speaks for it.
+func presentedBy(speaker matrix.UserID) []rules.StateKey {
+	var keys []rules.StateKey
 	for _, tp := range strippedTypes() {
 		keys = append(keys, rules.StateKey{Type: tp})
 	}
-	keys = append(keys, rules.StateKey{Type: "m.room.member", Key: string(member.Sender())})
-	about, _ := member.StateKey()
-	for _, key := range keys {
-		if key.Key == about {
-			continue
-		}
-		e, err := b.stateEvent(h, key)
-		if err != nil {
-			return nil, err
-		}
-		if e != nil {
-			add(e)
+	return append(keys, rules.StateKey{Type: "m.room.member", Key: string(speaker)})
+}
+
+// Strip gives events as those see them who are not in the room: a JSON list.
+func Strip(events []*rules.Event) ([]byte, error) {
+	list := []Stripped{}
+	for _, e := range events {
+		if key, ok := e.StateKey(); ok {
+			list = append(list, Stripped{Content: e.Content(), Sender: e.Sender(), StateKey: key, Type: e.Type()})
 		}
 	}
-	add(member)
 	out, err := json.Marshal(list)
 	if err != nil {
 		return nil, fmt.Errorf("write stripped state: %w", err)
 	}
 	return out, nil
+}
+
+// strippedState is the JSON list that a user is told with an invite or a knock: what the room is, who
+// invites, and the membership itself.
+func (b *batch) strippedState(h *head, member *Event) ([]byte, error) {
+	told, err := b.presented(h, member.Sender())
+	if err != nil {
+		return nil, err
+	}
+	about, _ := member.StateKey()
+	told = slices.DeleteFunc(told, func(e *rules.Event) bool { return e.IsState("m.room.member", about) })
+	return Strip(append(told, member.Event))
 }
 
 // A memberRow is what a batch makes of one membership.

@@ -33,3 +33,19 @@ func roomsWith(tx *store.Tx, rooms []RoomNID, user matrix.UserID) ([]int64, erro
 		WHERE (shard, room_nid) IN {NIDS $1} AND user_id = $2 AND membership = 'join'
 		ORDER BY room_nid`, store.List(rooms), string(user))
 }
+
+// memberIn says whether a user, of whichever server, is joined to a room.
+func memberIn(tx *store.Tx, room RoomNID, user matrix.UserID) (bool, error) {
+	_, ok, err := store.One(tx, scanNID, `
+		SELECT event_nid FROM members
+		WHERE shard = $1 AND room_nid = $2 AND user_id = $3 AND membership = 'join'`, room.Shard(), int64(room), string(user))
+	return ok, err
+}
+
+// serverIn says whether a server has joined members in a room.
+func serverIn(tx *store.Tx, room RoomNID, server matrix.ServerName) (bool, error) {
+	n, ok, err := store.One(tx, scanNID, `
+		SELECT joined FROM room_servers
+		WHERE shard = $1 AND room_nid = $2 AND server = $3`, room.Shard(), int64(room), string(server))
+	return ok && n > 0, err
+}

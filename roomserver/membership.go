@@ -53,6 +53,15 @@ func (r *Rooms) SetMembership(ctx context.Context, c Change) (matrix.EventID, er
 }
 
 func (b *batch) setMembership(h *head, c Change) (*Event, error) {
+	d, err := b.memberDraft(h, c)
+	if err != nil {
+		return nil, err
+	}
+	return b.append(h, d)
+}
+
+// memberDraft makes the draft of a change. Where a restricted room is joined it names who vouches for it.
+func (b *batch) memberDraft(h *head, c Change) (*Draft, error) {
 	target := string(c.Target)
 	now, err := b.stateEvent(h, rules.StateKey{Type: "m.room.member", Key: target})
 	if err != nil {
@@ -79,7 +88,7 @@ func (b *batch) setMembership(h *head, c Change) (*Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write a member event: %w", err)
 	}
-	return b.append(h, &Draft{Room: h.id, Sender: c.Sender, Type: "m.room.member", StateKey: &target, Content: raw, Ending: c.Ending})
+	return &Draft{Room: h.id, Sender: c.Sender, Type: "m.room.member", StateKey: &target, Content: raw, Ending: c.Ending}, nil
 }
 
 // possible refuses what the rules of events do not forbid, but which makes no sense.
@@ -154,17 +163,8 @@ func (b *batch) authoriser(h *head, user matrix.UserID) (matrix.UserID, error) {
 	if !jr.Restricted(h.version) {
 		return "", nil
 	}
-	allowed := false
-	for _, room := range jr.AllowedRooms() {
-		if allowed, err = b.joined(room, user); allowed || err != nil {
-			break
-		}
-	}
-	if err != nil {
+	if err := b.mayEnter(jr, user); err != nil {
 		return "", err
-	}
-	if !allowed {
-		return "", matrix.Forbidden("you are in none of the rooms whose members may join this one")
 	}
 	levels, err := b.levels(h)
 	if err != nil {
@@ -173,14 +173,34 @@ func (b *batch) authoriser(h *head, user matrix.UserID) (matrix.UserID, error) {
 	return b.inviter(h, levels)
 }
 
-// joined says whether a user of ours is in a room.
-func (b *batch) joined(room matrix.RoomID, user matrix.UserID) (bool, error) {
-	nid, ok, err := b.r.NID(b.tx, room)
-	if err != nil || !ok {
-		return false, err
+// mayEnter refuses a user who is in none of the rooms that the rules of a restricted one name. Of rooms
+// that this server is not in it cannot tell.
+func (b *batch) mayEnter(jr *rules.JoinRules, user matrix.UserID) error {
+	told := false
+	for _, room := range jr.AllowedRooms() {
+		nid, ok, err := b.r.NID(b.tx, room)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		here, err := serverIn(b.tx, nid, b.r.server)
+		if err != nil {
+			return err
+		}
+		if !here {
+			continue
+		}
+		told = true
+		if in, err := memberIn(b.tx, nid, user); in || err != nil {
+			return err
+		}
 	}
-	ur, ok, err := b.r.UserRoom(b.tx, user, nid)
-	return ok && ur.Membership == matrix.Join, err
+	if !told {
+		return matrix.E(matrix.CodeUnableToAuthoriseJoin, "this server is in none of the rooms whose members may join this one")
+	}
+	return matrix.Forbidden("you are in none of the rooms whose members may join this one")
 }
 
 // inviter finds a joined user of ours who may invite: of those with a level of their own the highest,
