@@ -69,6 +69,9 @@ const departureHops = 8
 func (r *Rooms) departure(tx *store.Tx, ur UserRoom) (Item, bool, error) {
 	nid := ur.Event
 	for range departureHops {
+		if nid == 0 { // a membership of which no event here tells
+			return Item{}, false, nil
+		}
 		e, err := r.event(tx, nid)
 		if err != nil {
 			return Item{}, false, err
