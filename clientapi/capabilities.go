@@ -25,14 +25,16 @@ var specVersions = []string{
 // unstableFeatures are the proposals that are served by their unstable names. A line belongs here only
 // when its endpoints are.
 var unstableFeatures = map[string]bool{
-	"uk.tcpip.msc4133":        true, // extended profiles
-	"uk.tcpip.msc4133.stable": true,
-	"org.matrix.msc3391":      true, // account data can be deleted
-	"org.matrix.msc3874":      true, // /messages by relation
-	"org.matrix.msc3981":      true, // recursive relations
-	"org.matrix.msc4151":      true, // reporting rooms
-	"org.matrix.msc3814":      true, // dehydrated devices
-	"org.matrix.msc4143":      true, // call services
+	"uk.tcpip.msc4133":          true, // extended profiles
+	"uk.tcpip.msc4133.stable":   true,
+	"org.matrix.msc3391":        true, // account data can be deleted
+	"org.matrix.msc3874":        true, // /messages by relation
+	"org.matrix.msc3981":        true, // recursive relations
+	"org.matrix.msc4151":        true, // reporting rooms
+	"org.matrix.msc3814":        true, // dehydrated devices
+	"org.matrix.msc4143":        true, // call services
+	"org.matrix.msc4155":        true, // lists of who may invite
+	"org.matrix.msc4380.stable": true, // no invites at all
 
 	"uk.half-shot.msc2666.query_mutual_rooms":        true,
 	"uk.half-shot.msc2666.query_mutual_rooms.stable": true,

@@ -37,21 +37,12 @@ func viewer(c *httpapi.Caller) roomserver.Viewer {
 // Spec: CS "Ignoring Users".
 func (a *API) reader(ctx context.Context, c *httpapi.Caller) (roomserver.Viewer, error) {
 	v := viewer(c)
-	raw, found, err := a.accounts.AccountData(ctx, c.User, "", "m.ignored_user_list")
-	if err != nil || !found {
+	ignored, err := a.accounts.Ignored(ctx, c.User)
+	if err != nil || len(ignored) == 0 {
 		return v, err
 	}
-	var list struct {
-		Users map[matrix.UserID]json.RawMessage `json:"ignored_users"`
-	}
-	if json.Unmarshal(raw, &list) != nil {
-		return v, nil // what a client wrote wrongly ignores nobody
-	}
-	ignored := make(roomserver.Ignored, len(list.Users))
-	for u := range list.Users {
-		ignored[u] = true
-	}
-	v.Ignores = &ignored
+	list := roomserver.Ignored(ignored)
+	v.Ignores = &list
 	return v, nil
 }
 

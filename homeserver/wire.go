@@ -49,7 +49,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 
 	s.rooms = roomserver.New(roomserver.Options{
 		DB: s.db, Server: c.ServerName, KeyID: s.key.ID, Key: s.key.Private, Memory: int64(c.CacheMemory),
-		Notices: c.NoticesFrom(), Now: s.now, Log: s.logOf("rooms"),
+		Notices: c.NoticesFrom(), MayInvite: s.accounts.MayInvite, Now: s.now, Log: s.logOf("rooms"),
 	})
 	s.runs("rooms", s.rooms.Run)
 	if err := s.makeJobs(); err != nil {

@@ -169,18 +169,9 @@ func (c *counting) memberships(rooms []roomserver.RoomNID) (map[roomserver.RoomN
 func (c *counting) isIgnored(sender matrix.UserID) (bool, error) {
 	if !c.asked {
 		c.asked = true
-		raw, found, err := account.ReadAccountData(c.tx, c.user, "", "m.ignored_user_list")
-		if err != nil {
-			return false, fmt.Errorf("read the ignored users: %w", err)
-		}
-		var list struct {
-			Users map[matrix.UserID]json.RawMessage `json:"ignored_users"`
-		}
-		if found && json.Unmarshal(raw, &list) == nil {
-			c.ignored = make(map[matrix.UserID]bool, len(list.Users))
-			for user := range list.Users {
-				c.ignored[user] = true
-			}
+		var err error
+		if c.ignored, err = account.ReadIgnored(c.tx, c.user); err != nil {
+			return false, err
 		}
 	}
 	return c.ignored[sender], nil

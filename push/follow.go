@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"astrocyte/account"
 	"astrocyte/bus"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
@@ -103,6 +104,10 @@ func (s *sifting) sift(at roomserver.Passed, e *roomserver.Event) error {
 	case matrix.Invite:
 		pushers, err := pusherKeys(s.tx, target)
 		if err != nil || len(pushers) == 0 || near[target] != nil {
+			return err
+		}
+		invites, err := account.ReadInviteRules(s.tx, target)
+		if err != nil || e.Sender() != s.p.rooms.Notices() && invites.Welcome(e.Sender()) != account.InviteShown {
 			return err
 		}
 		return s.weigh(at, e, target, pushers)

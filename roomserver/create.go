@@ -69,6 +69,11 @@ func (r *Rooms) Create(ctx context.Context, c Creation) (matrix.RoomID, error) {
 	if err != nil {
 		return "", err
 	}
+	for _, i := range c.Invite {
+		if err := r.mayInvite(ctx, c.Creator, i.User); err != nil {
+			return "", err
+		}
+	}
 	nid, err := r.newNID(ctx)
 	if err != nil {
 		return "", err

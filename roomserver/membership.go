@@ -37,6 +37,11 @@ func (r *Rooms) SetMembership(ctx context.Context, c Change) (matrix.EventID, er
 	if err != nil {
 		return "", err
 	}
+	if c.Membership == matrix.Invite {
+		if err := r.mayInvite(ctx, c.Sender, c.Target); err != nil {
+			return "", err
+		}
+	}
 	var id matrix.EventID
 	err = r.commit(ctx, []RoomNID{nid}, func(b *batch) error {
 		h, err := b.room(nid)

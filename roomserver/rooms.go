@@ -45,9 +45,11 @@ type Options struct {
 	Key    ed25519.PrivateKey // signs our events
 	// Notices is the user whose invites cannot be refused; empty: there is none.
 	Notices matrix.UserID
-	Memory  int64 // bytes that the caches may hold
-	Now     func() time.Time
-	Log     *slog.Logger
+	// MayInvite refuses invites that their target, a user of ours, does not want; nil: none is refused.
+	MayInvite func(ctx context.Context, inviter, target matrix.UserID) error
+	Memory    int64 // bytes that the caches may hold
+	Now       func() time.Time
+	Log       *slog.Logger
 }
 
 // Rooms are the rooms that this server takes part in.
@@ -63,6 +65,7 @@ type Rooms struct {
 	nids    *lru.Cache[matrix.RoomID, RoomNID]
 	events  *lru.Cache[int64, *Event]
 	queue   chan *wish
+	invites func(ctx context.Context, inviter, target matrix.UserID) error
 	process string // who holds the leases of followers
 }
 
@@ -76,7 +79,7 @@ func New(o Options) *Rooms {
 		states: state.New(o.DB, o.Memory/2),
 		nids:   lru.New[matrix.RoomID, RoomNID](o.Memory / 16),
 		events: lru.New[int64, *Event](o.Memory * 7 / 16),
-		queue:  make(chan *wish, queueMost),
+		queue:  make(chan *wish, queueMost), invites: o.MayInvite,
 	}
 }
 
@@ -85,6 +88,9 @@ func (r *Rooms) Run(ctx context.Context) error {
 	r.commitLoop(ctx)
 	return nil
 }
+
+// Notices is the user whose invites cannot be refused; empty: there is none.
+func (r *Rooms) Notices() matrix.UserID { return r.notices }
 
 // Server is the name of this server.
 func (r *Rooms) Server() matrix.ServerName { return r.server }

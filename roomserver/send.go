@@ -2,6 +2,7 @@ package roomserver
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"astrocyte/matrix"
@@ -15,6 +16,11 @@ func (r *Rooms) Send(ctx context.Context, d Draft) (matrix.EventID, error) {
 	nid, err := r.find(ctx, d.Room)
 	if err != nil {
 		return "", err
+	}
+	if target, ok := d.invites(); ok {
+		if err := r.mayInvite(ctx, d.Sender, target); err != nil {
+			return "", err
+		}
 	}
 	var id matrix.EventID
 	err = r.commit(ctx, []RoomNID{nid}, func(b *batch) error {
@@ -34,6 +40,26 @@ func (r *Rooms) Send(ctx context.Context, d Draft) (matrix.EventID, error) {
 		return err
 	})
 	return id, err
+}
+
+// invites says whom a draft invites, if anybody.
+func (d *Draft) invites() (matrix.UserID, bool) {
+	if d.Type != "m.room.member" || d.StateKey == nil {
+		return "", false
+	}
+	var content struct {
+		Membership matrix.Membership `json:"membership"`
+	}
+	return matrix.UserID(*d.StateKey), json.Unmarshal(d.Content, &content) == nil && content.Membership == matrix.Invite
+}
+
+// mayInvite refuses an invite that a user of ours does not want. Those of the server's notices nobody can
+// refuse.
+func (r *Rooms) mayInvite(ctx context.Context, inviter, target matrix.UserID) error {
+	if r.invites == nil || !r.ours(target) || inviter == r.notices {
+		return nil
+	}
+	return r.invites(ctx, inviter, target)
 }
 
 // repeated finds the answer to a draft that has been sent before, in this batch or an older one.

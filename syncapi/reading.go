@@ -2,7 +2,6 @@ package syncapi
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"astrocyte/account"
@@ -34,6 +33,7 @@ type reading struct {
 	tx      *store.Tx
 	upto    int64 // the position of the transaction
 	ignored roomserver.Ignored
+	invites *account.InviteRules // which invites the user wants to hear of, once that is needed
 	joined  []joinedRoom
 	changed []roomserver.UserRoom // memberships that began since the token; all, where initial
 	sentTo  *deviceSent           // nil: members are not loaded lazily
@@ -96,32 +96,17 @@ func (r *reading) findIgnored() error {
 	user := r.viewer.User
 	ignored, at := r.a.waker.ignoredOf(user)
 	if at == 0 || at > r.upto || r.a.waker.users.changed(user, at) {
-		raw, _, err := account.ReadAccountData(r.tx, user, "", "m.ignored_user_list")
+		list, err := account.ReadIgnored(r.tx, user)
 		if err != nil {
-			return fmt.Errorf("read whom %s ignores: %w", user, err)
+			return err
 		}
-		ignored = ignoredIn(raw, user)
+		ignored = list
 		r.a.waker.setIgnored(user, ignored, r.upto)
 	}
 	if r.ignored = ignored; len(ignored) > 0 {
 		r.viewer.Ignores = &r.ignored
 	}
 	return nil
-}
-
-// ignoredIn reads a list of ignored users. What is not of its form ignores nobody: it is the user's own.
-func ignoredIn(raw json.RawMessage, user matrix.UserID) roomserver.Ignored {
-	var list struct {
-		Users map[matrix.UserID]json.RawMessage `json:"ignored_users"`
-	}
-	if len(raw) == 0 || json.Unmarshal(raw, &list) != nil {
-		return nil
-	}
-	ignored := make(roomserver.Ignored, len(list.Users))
-	for u := range list.Users {
-		ignored[u] = u != user
-	}
-	return ignored
 }
 
 // readAccountData reads the account data that is new, and keeps what belongs to rooms for them.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"astrocyte/account"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
 )
@@ -187,7 +188,11 @@ func (r *reading) readOther(u roomserver.UserRoom) error {
 	}
 	switch u.Membership {
 	case matrix.Invite:
-		if !r.ignored[u.Sender] {
+		welcome, err := r.welcomes(u.Sender)
+		if err != nil {
+			return err
+		}
+		if welcome {
 			r.out.invite = append(r.out.invite, told)
 		}
 	case matrix.Knock:
@@ -198,4 +203,22 @@ func (r *reading) readOther(u roomserver.UserRoom) error {
 		}
 	}
 	return nil
+}
+
+// welcomes says whether the user wants to hear of invites by somebody, also of those that were here before
+// they did not want them.
+//
+// Spec: CS "Invite permission".
+func (r *reading) welcomes(inviter matrix.UserID) (bool, error) {
+	if inviter == r.a.rooms.Notices() {
+		return true, nil
+	}
+	if r.invites == nil {
+		rules, err := account.ReadInviteRules(r.tx, r.viewer.User)
+		if err != nil {
+			return false, err
+		}
+		r.invites = &rules
+	}
+	return r.invites.Welcome(inviter) == account.InviteShown, nil
 }

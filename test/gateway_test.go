@@ -89,8 +89,11 @@ func TestPushGateway(t *testing.T) {
 		room := alice.CreatesRoom(map[string]any{"name": "Tea"})
 		setsPusher(bob, g.URL, "full", "")
 
+		carol := hs.User("carol")
+		wantsInvites(bob, inviteFilter, map[string]any{"ignored_users": []string{carol.ID}})
+		carol.Invites(carol.CreatesRoom(private()), bob) // of which bob hears nothing
 		alice.Invites(room, bob)
-		if n := g.next(t); n.At("type").Text() != "m.room.member" || !n.At("user_is_target").Bool() || n.At("prio").Text() != "high" {
+		if n := g.next(t); n.At("type").Text() != "m.room.member" || n.At("sender").Text() != alice.ID || !n.At("user_is_target").Bool() || n.At("prio").Text() != "high" {
 			t.Errorf("the invite is told as %s", n)
 		}
 		bob.Joins(room)

@@ -34,6 +34,7 @@ func TestServerTellsUsersSomething(t *testing.T) {
 		root, alice, bob := administrator(t, hs, "root"), hs.User("alice"), hs.User("bob")
 		alice.IsRefused(matrix.CodeForbidden, 403, "POST", noticePath, nil)
 
+		wantsInvites(alice, noInvites, map[string]any{"default_action": "block"}) // which is not for the server's own
 		event := root.Must("POST", noticePath, noticeTo(alice, "the cellar is flooded")).At("event_id").Text()
 		room := invited(t, alice)
 		alice.IsRefused(matrix.CodeCannotLeaveServerNoticeRoom, 403, "POST", story.Path("rooms", room, "leave"), `{}`)
