@@ -44,7 +44,7 @@ func serve(ctx context.Context, s *settings, stderr io.Writer) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	hs, err := homeserver.New(ctx, homeserver.Options{Config: c, Log: log, Level: level, Hangup: hangup, Reread: s.read})
+	hs, err := homeserver.New(ctx, homeserver.Options{Config: c, Version: versionText(), Log: log, Level: level, Hangup: hangup, Reread: s.read})
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"time"
 
+	"astrocyte/account"
 	"astrocyte/matrix"
 )
 
@@ -80,6 +81,29 @@ func (s *Services) AskAlias(ctx context.Context, alias matrix.RoomAlias) bool {
 		}
 	}
 	return false
+}
+
+// RoomOfAlias finds the room of an alias of this server; where there is none, the services are asked for it.
+func (s *Services) RoomOfAlias(ctx context.Context, alias matrix.RoomAlias) (matrix.RoomID, []matrix.ServerName, error) {
+	id, servers, err := s.rooms.RoomOfAlias(ctx, alias)
+	if isNotFound(err) && s.AskAlias(ctx, alias) {
+		return s.rooms.RoomOfAlias(ctx, alias)
+	}
+	return id, servers, err
+}
+
+// Profile reads the profile of a user of this server; where there is no such user, the services are asked.
+func (s *Services) Profile(ctx context.Context, user matrix.UserID) (account.Fields, error) {
+	fields, err := s.accounts.Fields(ctx, user)
+	if isNotFound(err) && s.AskUser(ctx, user) {
+		return s.accounts.Fields(ctx, user)
+	}
+	return fields, err
+}
+
+func isNotFound(err error) bool {
+	var fault *matrix.Error
+	return errors.As(err, &fault) && fault.Code == matrix.CodeNotFound
 }
 
 // Ping asks a service whether it is there, and tells how long the answer took.

@@ -16,6 +16,7 @@ import (
 	"astrocyte/config"
 	"astrocyte/e2ee"
 	"astrocyte/ephemeral"
+	"astrocyte/federation/remote"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/media"
@@ -38,6 +39,7 @@ type Parts struct {
 	Push       *push.Push
 	Encryption *e2ee.Encryption
 	Search     *search.Search
+	Remote     *remote.Remote
 	Calls      config.Calls
 	Now        func() time.Time
 	// DefaultVersion is the version of new rooms where the client names none.
@@ -60,6 +62,7 @@ type API struct {
 	push       *push.Push
 	encryption *e2ee.Encryption
 	search     *search.Search
+	remote     *remote.Remote
 	calls      config.Calls
 	now        func() time.Time
 	position   func(token string) (int64, error)
@@ -70,11 +73,14 @@ func New(p Parts) *API {
 	if p.Services == nil {
 		p.Services = appservice.New(appservice.Options{Accounts: p.Accounts, Rooms: p.Rooms})
 	}
+	if p.Remote == nil {
+		p.Remote = remote.Alone(p.Server)
+	}
 	return &API{
 		services: p.Services,
 		server:   p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push, encryption: p.Encryption,
 		calls: p.Calls, now: p.Now, position: p.Position,
-		media: p.Media, search: p.Search,
+		media: p.Media, search: p.Search, remote: p.Remote,
 		policy: p.Policy,
 	}
 }

@@ -28,17 +28,19 @@ type profileRequest struct {
 //
 // Spec: GET /_matrix/client/v3/profile/{userId}
 func (a *API) profile(ctx context.Context, _ *httpapi.Caller, q *profileRequest) (*account.Fields, error) {
-	if q.UserID.Server() != a.server {
-		return nil, matrix.NotFound("the profile of %s is not known", q.UserID)
-	}
-	fields, err := a.accounts.Fields(ctx, q.UserID)
-	if isNotFound(err) && a.services.AskUser(ctx, q.UserID) {
-		fields, err = a.accounts.Fields(ctx, q.UserID)
-	}
+	fields, err := a.profileOf(ctx, q.UserID, "")
 	if err != nil {
 		return nil, err
 	}
 	return &fields, nil
+}
+
+// profileOf reads a profile here or at the user's server, which may give more than the one field that is wanted.
+func (a *API) profileOf(ctx context.Context, user matrix.UserID, field string) (account.Fields, error) {
+	if user.Server() != a.server {
+		return a.remote.Profile(ctx, user, field)
+	}
+	return a.services.Profile(ctx, user)
 }
 
 type profileFieldRequest struct {
@@ -49,15 +51,15 @@ type profileFieldRequest struct {
 // profileField tells one field of a user's profile.
 //
 // Spec: GET /_matrix/client/v3/profile/{userId}/{keyName}
-func (a *API) profileField(ctx context.Context, c *httpapi.Caller, q *profileFieldRequest) (*account.Fields, error) {
+func (a *API) profileField(ctx context.Context, _ *httpapi.Caller, q *profileFieldRequest) (*account.Fields, error) {
 	if err := account.CheckProfileField(q.Field); err != nil {
 		return nil, err
 	}
-	fields, err := a.profile(ctx, c, &profileRequest{q.UserID})
+	fields, err := a.profileOf(ctx, q.UserID, q.Field)
 	if err != nil {
 		return nil, err
 	}
-	value, found := (*fields)[q.Field]
+	value, found := fields[q.Field]
 	if !found {
 		return nil, matrix.NotFound("%s has no profile field %s", q.UserID, q.Field)
 	}

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/url"
@@ -45,6 +47,7 @@ func (c *Config) check(r *reader) {
 	}
 	oneOf(r, "users.directory", c.Users.Directory, "shared", "all")
 	c.checkListeners(r)
+	c.Federation.check(r)
 	c.Registration.check(r)
 	c.Passwords.check(r)
 	c.Media.check(r)
@@ -96,6 +99,32 @@ func checkAddress(r *reader, key, address string) {
 	_, port, err := net.SplitHostPort(address)
 	if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 0 || n > 65535 {
 		r.fault(key, "%q is not an address such as 127.0.0.1:8008", address)
+	}
+}
+
+func (f *Federation) check(r *reader) {
+	isName := func(key string, name matrix.ServerName) {
+		if _, err := matrix.ParseServerName(string(name)); err != nil {
+			r.fault(key, "%q is not a server name such as matrix.example.org:443", name)
+		}
+	}
+	if f.WellKnown != "" {
+		isName("federation.well_known", f.WellKnown)
+	}
+	for _, notary := range f.KeyNotaries {
+		isName("federation.key_notaries", notary)
+	}
+	for i, k := range f.OldKeys {
+		key := fmt.Sprintf("federation.old_keys[%d]", i)
+		if !strings.HasPrefix(string(k.ID), "ed25519:") {
+			r.fault(key+".id", "%q is not a key ID such as ed25519:a_abcd", k.ID)
+		}
+		if public, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(k.Public, "=")); err != nil || len(public) != ed25519.PublicKeySize {
+			r.fault(key+".public", "must be a public key in base64")
+		}
+		if k.Expired <= 0 {
+			r.fault(key+".expired", "must be a time in milliseconds")
+		}
 	}
 }
 

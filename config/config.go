@@ -220,10 +220,31 @@ type TURN struct {
 type Federation struct {
 	// Whether it talks to other servers at all.
 	Enabled bool `yaml:"enabled"`
+	// The servers that it talks to; * stands for any text, such as *.example.org. None: all.
+	Allow []string `yaml:"allow"`
+	// The servers that it does not talk to, even where they are allowed.
+	Deny []string `yaml:"deny"`
+	// Where other servers reach this one, such as matrix.example.org:443. It is told to them at
+	// https://<server_name>/.well-known/matrix/server. Empty: they find it by DNS, at port 8448.
+	WellKnown matrix.ServerName `yaml:"well_known"`
+	// Servers that are asked for the keys of servers that do not answer.
+	KeyNotaries []matrix.ServerName `yaml:"key_notaries"`
+	// Keys that this server signed with before it was Astrocyte. Those that it had since it knows itself.
+	OldKeys []OldKey `yaml:"old_keys"`
 	// Whether it may connect to private addresses, such as 10.0.0.0/8 and this machine itself.
 	AllowPrivateAddresses bool `yaml:"allow_private_addresses"`
 	// Further certificate authorities that are trusted, PEM files.
 	CertificateAuthorities []string `yaml:"certificate_authorities"`
+}
+
+// OldKey is a key that is no longer signed with.
+type OldKey struct {
+	// Its ID, such as ed25519:a_abcd.
+	ID matrix.KeyID `yaml:"id"`
+	// The public key in base64.
+	Public string `yaml:"public"`
+	// Since when it is not signed with, in milliseconds since 1970.
+	Expired int64 `yaml:"expired"`
 }
 
 // Presence says who is told of who is there.
@@ -301,7 +322,7 @@ func Default() *Config {
 		RateLimits: defaultLimits(),
 		Clients:    Clients{QueryAccessToken: true, MaxBody: 1 << 20},
 		Calls:      Calls{TURN: TURN{Lifetime: Duration(24 * time.Hour)}},
-		Federation: Federation{Enabled: true},
+		Federation: Federation{Enabled: true, KeyNotaries: []matrix.ServerName{"matrix.org"}},
 		Log:        Log{Level: "info", Format: "auto"},
 	}
 }

@@ -139,6 +139,12 @@ func (p *printer) field(name string, v reflect.Value, depth int, off bool) {
 		p.object(v, depth+1, off)
 	case v.Kind() == reflect.Slice && v.Len() == 0:
 		p.line(depth, off, name+": []")
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.String:
+		var all []string
+		for i := range v.Len() {
+			all = append(all, scalar(v.Index(i)))
+		}
+		p.line(depth, off, name+": ["+strings.Join(all, ", ")+"]")
 	case v.Kind() == reflect.Slice:
 		p.line(depth, off, name+":")
 		for i := range v.Len() {

@@ -14,6 +14,8 @@ import (
 	"astrocyte/account"
 	"astrocyte/appservice"
 	"astrocyte/config"
+	"astrocyte/federation/peer"
+	"astrocyte/federation/remote"
 	"astrocyte/httpapi"
 	"astrocyte/media"
 	"astrocyte/roomserver"
@@ -24,7 +26,9 @@ import (
 // Options are what a Server is made from.
 type Options struct {
 	Config *config.Config
-	Log    *slog.Logger
+	// Version is that of the program.
+	Version string
+	Log     *slog.Logger
 	// Level is the level of Log, which a reload sets. It may be nil.
 	Level *slog.LevelVar
 	// Hangup tells to read the settings again, by Reread. Both may be nil.
@@ -48,6 +52,9 @@ type Server struct {
 	media    *media.Repository
 	router   *httpapi.Router
 	limiter  *httpapi.Limiter
+	peers    *peer.Client
+	keys     *peer.Keys
+	remote   *remote.Remote
 
 	listeners []*listener
 	metrics   *listener    // nil where metrics are off
@@ -154,6 +161,9 @@ func (s *Server) Close() error {
 	}
 	if s.control != nil {
 		_ = s.control.Close()
+	}
+	if s.peers != nil {
+		s.peers.Close()
 	}
 	if s.db != nil {
 		return s.db.Close()

@@ -16,6 +16,7 @@ import (
 	"astrocyte/e2ee"
 	"astrocyte/egress"
 	"astrocyte/ephemeral"
+	"astrocyte/federation"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/media"
@@ -38,6 +39,9 @@ func (s *Server) makeParts(ctx context.Context) error {
 		return err
 	}
 	s.runs("store", s.db.Run)
+	if err := s.makePeers(ctx); err != nil {
+		return err
+	}
 
 	trusted := prefixesOf(c.TrustedProxies)
 	s.accounts = account.New(account.Options{
@@ -109,13 +113,14 @@ func (s *Server) makeParts(ctx context.Context) error {
 	news.Routes(s.router)
 	clientapi.New(clientapi.Parts{
 		Server: c.ServerName, PublicURL: c.PublicURL, Accounts: s.accounts, Rooms: s.rooms,
-		Ephemeral: passing, Push: pushing, Encryption: encryption, Media: s.media, Search: s.search, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
+		Ephemeral: passing, Push: pushing, Encryption: encryption, Media: s.media, Search: s.search, Remote: s.remote, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
 		Services: s.services,
 		Policy: policy.New(policy.Options{
 			DB: s.db, Rooms: s.rooms, Accounts: s.accounts, Notices: c.Notices, From: c.NoticesFrom(), Version: c.Rooms.DefaultVersion, Now: s.now,
 		}),
 		Calls: c.Calls, Now: s.now,
 	}).Routes(s.router)
+	s.federate(federation.Parts{Accounts: s.accounts, Services: s.services, Rooms: s.rooms, Encryption: encryption, Media: s.media})
 	return nil
 }
 
@@ -149,12 +154,13 @@ func (s *Server) makeBus() bus.Bus {
 func (s *Server) makeRouter(trusted []netip.Prefix) {
 	c := s.o.Config
 	s.router = httpapi.New(httpapi.Options{
-		Log:            s.logOf("http"),
-		Authenticate:   s.services.Authenticate(s.accounts.Authenticate),
-		Limiter:        s.limiter,
-		TrustedProxies: trusted,
-		NoQueryToken:   !c.Clients.QueryAccessToken,
-		BodyLimit:      int64(c.Clients.MaxBody),
+		Log:             s.logOf("http"),
+		Authenticate:    s.services.Authenticate(s.accounts.Authenticate),
+		VerifySignature: s.keys.VerifyRequest,
+		Limiter:         s.limiter,
+		TrustedProxies:  trusted,
+		NoQueryToken:    !c.Clients.QueryAccessToken,
+		BodyLimit:       int64(c.Clients.MaxBody),
 	})
 	s.healthRoutes(s.router)
 }

@@ -10,6 +10,8 @@ import (
 
 // Caller is who a request came from. Where no token was given only IP and Request are set.
 type Caller struct {
+	// Origin is the server that signed the request, at the endpoints for other servers; empty elsewhere.
+	Origin matrix.ServerName
 	User   matrix.UserID
 	Device matrix.DeviceID
 	// Guest is set for guest accounts: they reach only the endpoints registered with GuestsToo.
@@ -36,6 +38,10 @@ type Caller struct {
 
 // Authenticator finds the caller of an access token, or refuses with a *matrix.Error.
 type Authenticator func(ctx context.Context, token string, r *http.Request) (*Caller, error)
+
+// SignatureVerifier finds the server that signed a request, or refuses with a *matrix.Error. It calls read
+// for the body once it has found that the rest makes sense; read gives nil where there is no body.
+type SignatureVerifier func(r *http.Request, read func() ([]byte, error)) (matrix.ServerName, error)
 
 // maxUserAgent bounds what is kept of a User-Agent header.
 const maxUserAgent = 200

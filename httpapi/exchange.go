@@ -1,10 +1,12 @@
 package httpapi
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -51,23 +53,26 @@ func (x *exchange) run(e *endpoint) (err error) {
 			err = &panicked{value: v, stack: debug.Stack()}
 		}
 	}()
+	if x.r.Body != nil && x.r.Body != http.NoBody {
+		x.r.Body = http.MaxBytesReader(x.w, x.r.Body, e.bodyLimit)
+		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(bodyTime))
+	}
 	if err := x.identify(e); err != nil {
 		return err
 	}
 	if err := x.admit(e); err != nil {
 		return err
 	}
-	if x.r.Body != nil && x.r.Body != http.NoBody {
-		x.r.Body = http.MaxBytesReader(x.w, x.r.Body, e.bodyLimit)
-		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(bodyTime))
-	}
 	return e.handler.answer(x.w, x.r, x.caller)
 }
 
-// identify finds the caller by the access token, where the endpoint takes one.
+// identify finds the caller by the access token, where the endpoint takes one, or by the signature.
 func (x *exchange) identify(e *endpoint) error {
-	if e.handler.access == accessOpen {
+	switch e.handler.access {
+	case accessOpen:
 		return nil
+	case accessSigned:
+		return x.identifyServer()
 	}
 	token, err := x.token()
 	switch {
@@ -87,6 +92,22 @@ func (x *exchange) identify(e *endpoint) error {
 	c.IP, c.Request, c.UserAgent = x.caller.IP, x.caller.Request, x.caller.UserAgent
 	x.caller = c
 	return nil
+}
+
+// identifyServer finds the server that signed a request. The body, which the signature covers, is read for it,
+// and the handler reads it again.
+func (x *exchange) identifyServer() (err error) {
+	if x.router.o.VerifySignature == nil {
+		return matrix.E(matrix.CodeUnauthorized, "signatures cannot be verified here")
+	}
+	x.caller.Origin, err = x.router.o.VerifySignature(x.r, func() ([]byte, error) {
+		body, err := ReadBody(x.w, x.r)
+		if err == nil && body != nil {
+			x.r.Body = io.NopCloser(bytes.NewReader(body))
+		}
+		return body, err
+	})
+	return err
 }
 
 // token reads the access token of a request.
@@ -178,6 +199,9 @@ func (x *exchange) report(e *endpoint, err error, took time.Duration) {
 		slog.String("request", x.caller.Request), slog.String("method", x.r.Method), slog.String("path", x.r.URL.Path),
 		slog.Int("status", x.w.status), slog.Duration("took", took), slog.String("user", string(x.caller.User)),
 		slog.String("ip", x.caller.IP.String()),
+	}
+	if x.caller.Origin != "" {
+		attrs = append(attrs, slog.String("origin", string(x.caller.Origin)))
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))

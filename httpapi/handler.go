@@ -12,6 +12,7 @@ const (
 	accessOpen access = iota
 	accessMaybe
 	accessAuthed
+	accessSigned
 )
 
 // Handler is a function that answers an endpoint, adapted by Authed, Open, Maybe or one of the Raw forms.
@@ -40,6 +41,11 @@ func Maybe[Q, R any](fn func(ctx context.Context, c *Caller, q *Q) (*R, error)) 
 	return typed(accessMaybe, fn)
 }
 
+// Signed adapts a handler that only other servers reach, by signed requests: the caller has an Origin.
+func Signed[Q, R any](fn func(ctx context.Context, c *Caller, q *Q) (*R, error)) Handler {
+	return typed(accessSigned, fn)
+}
+
 // Raw adapts a handler that needs an access token and reads and writes by itself: media, sockets, long
 // polls. Path values are had by r.PathValue, percent-decoded. An error that it returns is answered,
 // unless the handler has begun an answer. It may take a minute to read a body, and has no deadline to
@@ -51,6 +57,11 @@ func Raw(fn func(w http.ResponseWriter, r *http.Request, c *Caller) error) Handl
 // RawOpen is Raw without an access token.
 func RawOpen(fn func(w http.ResponseWriter, r *http.Request, c *Caller) error) Handler {
 	return Handler{access: accessOpen, answer: fn}
+}
+
+// RawSigned is Raw for other servers, by signed requests.
+func RawSigned(fn func(w http.ResponseWriter, r *http.Request, c *Caller) error) Handler {
+	return Handler{access: accessSigned, answer: fn}
 }
 
 // RawMaybe is Raw with an access token where one is given.

@@ -25,6 +25,8 @@ type Options struct {
 	Log *slog.Logger
 	// Authenticate finds the caller of a token; without it every token is unknown.
 	Authenticate Authenticator
+	// VerifySignature finds the server that signed a request; without it no signature is good.
+	VerifySignature SignatureVerifier
 	// Limiter applies the rate limits; nil limits nothing.
 	Limiter *Limiter
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.

@@ -36,6 +36,7 @@ rate_limits: {enabled: false}
 rooms: {default_version: "11"} # what the suite takes for granted where it names no version
 federation:
   allow_private_addresses: true
+  key_notaries: []
   certificate_authorities: [$ca/ca.crt]
 media:
   unauthenticated_downloads: true # the suite asks at the old endpoints

@@ -13,6 +13,7 @@ import (
 
 	"astrocyte/config"
 	"astrocyte/homeserver"
+	"astrocyte/matrix"
 )
 
 // Server is a whole server that runs within the test and is reached over real HTTP. What it logs is shown
@@ -46,6 +47,7 @@ func Start(t testing.TB, dsn string, options ...Option) *Server {
 	c.Registration.Enabled = true
 	c.RateLimits.Enabled = false
 	c.Passwords.Hash, c.Passwords.BcryptCost = "bcrypt", 4
+	c.Federation.KeyNotaries = nil
 	for _, o := range options {
 		o(c)
 	}
@@ -95,6 +97,9 @@ func (s *Server) start() {
 	s.stop, s.stopped = cancel, make(chan error, 1)
 	go func() { s.stopped <- hs.Run(ctx) }()
 }
+
+// ServerName is the server's name.
+func (s *Server) ServerName() matrix.ServerName { return s.config.ServerName }
 
 // Stop stops the server in order, as SIGTERM would.
 func (s *Server) Stop() {

@@ -1,0 +1,70 @@
+// Package federation is the other servers' door: what they ask and bring at /_matrix/federation and
+// /_matrix/key. Each group of endpoints stands in a file of its own: routes, request types, response types and
+// handlers. A handler translates between HTTP and the parts below; it decides nothing that they could decide.
+//
+// Invariants:
+//   - but for keys and the version nothing is answered that was not signed, for this server, by a server that
+//     it speaks with: Caller.Origin;
+//   - a server is told of a room only what it may see: that it is in the room, and that the room's ACL lets it,
+//     is checked before anything is read;
+//   - a handler answers by its typed response, or by an error: a *matrix.Error is the caller's fault.
+package federation
+
+import (
+	"time"
+
+	"astrocyte/account"
+	"astrocyte/appservice"
+	"astrocyte/e2ee"
+	"astrocyte/federation/peer"
+	"astrocyte/httpapi"
+	"astrocyte/matrix"
+	"astrocyte/media"
+	"astrocyte/roomserver"
+)
+
+// Parts are what the endpoints are served from.
+type Parts struct {
+	Server     matrix.ServerName
+	Version    string // of the program
+	WellKnown  string // where other servers reach this one; empty: not told
+	Keys       *peer.Keys
+	Accounts   *account.Accounts
+	Services   *appservice.Services
+	Rooms      *roomserver.Rooms
+	Encryption *e2ee.Encryption
+	Media      *media.Repository
+	Now        func() time.Time
+}
+
+// API is the server-server API.
+type API struct {
+	server     matrix.ServerName
+	version    string
+	wellKnown  string
+	keys       *peer.Keys
+	accounts   *account.Accounts
+	services   *appservice.Services
+	rooms      *roomserver.Rooms
+	encryption *e2ee.Encryption
+	media      *media.Repository
+	now        func() time.Time
+}
+
+// New makes the API from the parts that serve it.
+func New(p Parts) *API {
+	return &API{
+		server: p.Server, version: p.Version, wellKnown: p.WellKnown, keys: p.Keys, accounts: p.Accounts, services: p.Services, rooms: p.Rooms,
+		encryption: p.Encryption, media: p.Media, now: p.Now,
+	}
+}
+
+// Routes registers all endpoints.
+func (a *API) Routes(r *httpapi.Router) {
+	a.versionRoutes(r)
+	a.keyRoutes(r)
+	a.queryRoutes(r)
+}
+
+// none is a request without parameters.
+type none struct{}

@@ -1,0 +1,201 @@
+package peer
+
+import (
+	"context"
+	"crypto/ed25519"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"astrocyte/lru"
+	"astrocyte/matrix"
+	"astrocyte/store"
+)
+
+// KeysOptions are what a key ring needs.
+type KeysOptions struct {
+	DB     *store.DB
+	Client *Client
+	// Notaries are servers that are asked for keys of servers that do not answer.
+	Notaries []matrix.ServerName
+	// Old are keys that this server signed with before, beside those that it remembers itself.
+	Old []OldKey
+}
+
+// OldKey is a key that is no longer signed with.
+type OldKey struct {
+	ID      matrix.KeyID
+	Public  ed25519.PublicKey
+	Expired time.Time
+}
+
+// Keys is the key ring: the keys of other servers, and what this one publishes of its own.
+type Keys struct {
+	db       *store.DB
+	client   *Client
+	log      *slog.Logger
+	now      func() time.Time
+	notaries []matrix.ServerName
+	old      []OldKey
+	// own are the keys that this server signs with or has signed with. Set by Open.
+	own map[matrix.KeyID]knownKey
+
+	known    *lru.Cache[keyName, knownKey]
+	absent   *lru.Cache[matrix.ServerName, absence]
+	fetching singleflight.Group
+}
+
+// keyName names a key among all.
+type keyName struct {
+	server matrix.ServerName
+	id     matrix.KeyID
+}
+
+// knownKey is a key of another server.
+type knownKey struct {
+	public ed25519.PublicKey
+	// validUntil is up to when it signs, by what its server said last; expired is since when it does not, or 0.
+	// Both in milliseconds.
+	validUntil, expired int64
+}
+
+// at says whether the key's signatures of a time count. 0 is any time.
+//
+// Spec: SS "Retrieving server keys", Room Version 5 "Signing key validity period"
+func (k *knownKey) at(ms int64) bool {
+	switch {
+	case ms == anyTime:
+		return true
+	case k.expired != 0:
+		return ms < k.expired
+	}
+	return ms <= k.validUntil
+}
+
+// anyTime is for room versions that do not look at the validity of keys.
+const anyTime = 0
+
+// absence is a server whose keys could not be had.
+type absence struct {
+	last     time.Time
+	failures int // in a row, in which it did not answer
+}
+
+// wanted is a key that has to be valid at a time.
+type wanted struct {
+	server matrix.ServerName
+	id     matrix.KeyID
+	at     int64
+}
+
+func (w wanted) name() keyName { return keyName{w.server, w.id} }
+
+const (
+	maxKnownKeys = 50_000
+	maxAbsences  = 50_000
+	// mostValid is how long the word of a server counts.
+	//
+	// Spec: GET /_matrix/key/v2/server: "the lesser of this field and 7 days into the future"
+	mostValid = 7 * 24 * time.Hour
+	// absentLeast and absentMost bound how long a server without keys is left alone.
+	absentLeast = 30 * time.Second
+	absentMost  = time.Hour
+)
+
+// NewKeys makes a key ring.
+func NewKeys(o KeysOptions) *Keys {
+	return &Keys{
+		db: o.DB, client: o.Client, log: o.Client.log, now: o.Client.o.Now, notaries: o.Notaries, old: o.Old,
+		known:  lru.New[keyName, knownKey](maxKnownKeys),
+		absent: lru.New[matrix.ServerName, absence](maxAbsences),
+	}
+}
+
+// patience is how soon a server that gave no keys is asked again.
+type patience int
+
+const (
+	// patient waits longer each time.
+	patient patience = iota
+	// eager is for a server that seems to be there, since a request says that it comes from it.
+	eager
+)
+
+// find finds keys: in memory, in the database, at their servers, at notaries. Those that cannot be had are
+// missing from what it gives.
+func (k *Keys) find(ctx context.Context, wants []wanted, p patience) (map[wanted]ed25519.PublicKey, error) {
+	found := make(map[wanted]ed25519.PublicKey, len(wants))
+	missing := k.fromMemory(wants, found)
+	if len(missing) == 0 {
+		return found, nil
+	}
+	if err := k.load(ctx, missing); err != nil {
+		return nil, err
+	}
+	if missing = k.fromMemory(missing, found); len(missing) == 0 {
+		return found, nil
+	}
+	if err := k.fetch(ctx, missing, p); err != nil {
+		return nil, err
+	}
+	k.fromMemory(missing, found)
+	return found, nil
+}
+
+// fromMemory notes the keys that are in memory and good, and gives the wants that are left.
+func (k *Keys) fromMemory(wants []wanted, found map[wanted]ed25519.PublicKey) (missing []wanted) {
+	for _, w := range wants {
+		if w.server == k.client.o.Server {
+			if key, ok := k.own[w.id]; ok && key.at(w.at) {
+				found[w] = key.public
+			}
+			continue
+		}
+		if key, ok := k.known.Get(w.name()); ok && key.at(w.at) {
+			found[w] = key.public
+			continue
+		}
+		missing = append(missing, w)
+	}
+	return missing
+}
+
+// load brings keys from the database into memory.
+func (k *Keys) load(ctx context.Context, wants []wanted) error {
+	return k.db.View(ctx, func(tx *store.Tx) error {
+		for _, w := range wants {
+			key, found, err := readKey(tx, w.name())
+			if err != nil {
+				return err
+			}
+			if found {
+				k.known.Put(w.name(), key, 1)
+			}
+		}
+		return nil
+	})
+}
+
+// isAbsent says whether a server is to be left alone.
+func (k *Keys) isAbsent(server matrix.ServerName, p patience) bool {
+	a, found := k.absent.Get(server)
+	wait := absentLeast
+	if p == patient {
+		wait = min(absentLeast<<min(a.failures, 10), absentMost)
+	}
+	return found && k.now().Before(a.last.Add(wait))
+}
+
+// noteAbsent leaves a server alone for a while: longer each time that it does not answer.
+func (k *Keys) noteAbsent(server matrix.ServerName, answered bool) {
+	a, _ := k.absent.Get(server)
+	a.last = k.now()
+	if a.failures++; answered {
+		a.failures = 0
+	}
+	k.absent.Put(server, a, 1)
+}
+
+// sawAlive ends what was thought of a server that has just sent something.
+func (k *Keys) sawAlive(server matrix.ServerName) { k.absent.Delete(server) }

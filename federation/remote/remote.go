@@ -1,0 +1,75 @@
+// Package remote acts on other servers for users of this one: asks them for profiles, keys, media and rooms, and
+// joins, leaves and fills rooms that live elsewhere.
+//
+// Invariants:
+//   - what another server answers is checked before anything is made of it; of what is not as it should be, the
+//     user is told in words of this server;
+//   - no transaction is open while another server is asked.
+package remote
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"astrocyte/egress"
+	"astrocyte/federation/peer"
+	"astrocyte/matrix"
+)
+
+// Options are what is needed to act on other servers.
+type Options struct {
+	Client *peer.Client
+	Keys   *peer.Keys
+	Log    *slog.Logger
+	Now    func() time.Time
+}
+
+// Remote acts on other servers.
+type Remote struct {
+	client *peer.Client
+	keys   *peer.Keys
+	server matrix.ServerName
+	log    *slog.Logger
+	now    func() time.Time
+}
+
+// New makes what acts on other servers.
+func New(o Options) *Remote {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Remote{client: o.Client, keys: o.Keys, server: o.Client.Server(), log: o.Log, now: o.Now}
+}
+
+// userTime is how long a user waits for another server.
+const userTime = 20 * time.Second
+
+// toldUser makes of what went wrong with another server what a user is told: its refusal in its own words, and
+// else that it cannot be reached.
+func toldUser(server matrix.ServerName, err error) error {
+	var refused *peer.Refused
+	switch {
+	case errors.As(err, &refused) && refused.Status >= 400 && refused.Status < 500 && refused.Status != http.StatusUnauthorized:
+		return matrix.E(refused.Fault.Code, "%s says: %s", server, refused.Fault.Message).WithStatus(refused.Status)
+	case errors.As(err, &refused):
+		return matrix.E(matrix.CodeUnknown, "%s answers with an error", server).WithStatus(http.StatusBadGateway)
+	case errors.Is(err, peer.ErrNotAdmitted):
+		return matrix.Forbidden("this server does not speak with %s", server)
+	case errors.Is(err, context.DeadlineExceeded):
+		return matrix.E(matrix.CodeUnknown, "%s did not answer in time", server).WithStatus(http.StatusGatewayTimeout)
+	}
+	return matrix.E(matrix.CodeUnknown, "%s cannot be reached", server).WithStatus(http.StatusBadGateway)
+}
+
+// Alone makes what acts on no other server, for a server that stands alone.
+func Alone(server matrix.ServerName) *Remote {
+	return New(Options{Client: peer.New(peer.Options{
+		Server: server, Egress: egress.New(egress.Options{}), Admission: peer.Admission{None: true},
+	})})
+}

@@ -1,0 +1,87 @@
+package homeserver
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"astrocyte/config"
+	"astrocyte/egress"
+	"astrocyte/federation"
+	"astrocyte/federation/peer"
+	"astrocyte/federation/remote"
+)
+
+// makePeers makes what finds other servers and speaks with them.
+func (s *Server) makePeers(ctx context.Context) error {
+	c := s.o.Config.Federation
+	authorities, err := authoritiesOf(c.CertificateAuthorities)
+	if err != nil {
+		return err
+	}
+	admission := peer.Admit(c.Allow, c.Deny)
+	admission.None = !c.Enabled
+	s.peers = peer.New(peer.Options{
+		Server: s.o.Config.ServerName, KeyID: s.key.ID, Key: s.key.Private,
+		Egress: egress.New(egress.Options{AllowPrivate: c.AllowPrivateAddresses}),
+		CAs:    authorities, Admission: admission, Agent: s.agent(), Log: s.logOf("peers"), Now: s.now,
+	})
+	s.keys = peer.NewKeys(peer.KeysOptions{DB: s.db, Client: s.peers, Notaries: c.KeyNotaries, Old: oldKeysOf(c.OldKeys)})
+	s.remote = remote.New(remote.Options{Client: s.peers, Keys: s.keys, Log: s.logOf("remote"), Now: s.now})
+	return s.keys.Open(ctx)
+}
+
+// federate opens the door to other servers.
+func (s *Server) federate(p federation.Parts) {
+	c := s.o.Config
+	if !c.Federation.Enabled {
+		return
+	}
+	p.Server, p.Version, p.WellKnown = c.ServerName, cmp.Or(s.o.Version, "unknown"), string(c.Federation.WellKnown)
+	p.Keys, p.Now = s.keys, s.now
+	federation.New(p).Routes(s.router)
+}
+
+// agent is what the server calls itself when it asks others.
+func (s *Server) agent() string {
+	version, _, _ := strings.Cut(cmp.Or(s.o.Version, "unknown"), " ")
+	return "Astrocyte/" + version
+}
+
+// authoritiesOf reads further certificate authorities, beside those of the system.
+func authoritiesOf(files []string) (*x509.CertPool, error) {
+	if len(files) == 0 {
+		return nil, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("read the system's certificate authorities: %w", err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read a certificate authority: %w", err)
+		}
+		if !pool.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("%s has no certificate", file)
+		}
+	}
+	return pool, nil
+}
+
+func oldKeysOf(settings []config.OldKey) []peer.OldKey {
+	var all []peer.OldKey
+	for _, k := range settings {
+		public, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(k.Public, "="))
+		if err != nil {
+			continue // checked with the settings
+		}
+		all = append(all, peer.OldKey{ID: k.ID, Public: public, Expired: time.UnixMilli(k.Expired)})
+	}
+	return all
+}
