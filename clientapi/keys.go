@@ -3,6 +3,7 @@ package clientapi
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"astrocyte/e2ee"
 	"astrocyte/httpapi"
@@ -45,7 +46,8 @@ func (a *API) uploadKeys(ctx context.Context, c *httpapi.Caller, q *uploadKeysRe
 var errNeedsDevice = matrix.InvalidParam("this needs a device, and the access token has none")
 
 type queryKeysRequest struct {
-	DeviceKeys map[matrix.UserID][]matrix.DeviceID `json:"device_keys" required:"true"`
+	DeviceKeys e2ee.Wanted `json:"device_keys" required:"true"`
+	Timeout    int64       `json:"timeout"` // milliseconds that other servers have to answer
 }
 
 type queryKeysResponse struct {
@@ -60,7 +62,7 @@ type queryKeysResponse struct {
 //
 // Spec: POST /_matrix/client/v3/keys/query
 func (a *API) queryKeys(ctx context.Context, c *httpapi.Caller, q *queryKeysRequest) (*queryKeysResponse, error) {
-	k, err := a.encryption.Query(ctx, c.User, q.DeviceKeys)
+	k, err := a.encryption.Query(ctx, c.User, q.DeviceKeys, millis(q.Timeout))
 	if err != nil {
 		return nil, err
 	}
@@ -68,8 +70,17 @@ func (a *API) queryKeys(ctx context.Context, c *httpapi.Caller, q *queryKeysRequ
 	return &answer, nil
 }
 
+// millis is a time in milliseconds; one that cannot be is none.
+func millis(n int64) time.Duration {
+	if n <= 0 || n > time.Hour.Milliseconds() {
+		return 0
+	}
+	return time.Duration(n) * time.Millisecond
+}
+
 type claimKeysRequest struct {
 	OneTimeKeys e2ee.Claims `json:"one_time_keys" required:"true"`
+	Timeout     int64       `json:"timeout"`
 }
 
 type claimKeysResponse struct {
@@ -81,7 +92,7 @@ type claimKeysResponse struct {
 //
 // Spec: POST /_matrix/client/v3/keys/claim
 func (a *API) claimKeys(ctx context.Context, _ *httpapi.Caller, q *claimKeysRequest) (*claimKeysResponse, error) {
-	keys, failures, err := a.encryption.Claim(ctx, q.OneTimeKeys)
+	keys, failures, err := a.encryption.Claim(ctx, q.OneTimeKeys, millis(q.Timeout))
 	if err != nil {
 		return nil, err
 	}

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"time"
 
 	"astrocyte/matrix"
+	"astrocyte/matrix/canonicaljson"
 	"astrocyte/store"
 )
 
@@ -42,31 +44,84 @@ func (d deviceID) compare(o deviceID) int {
 }
 
 // Claim gives out a one-time key for each device: the one that was uploaded first, or else the fallback
-// key. Where there is neither, the device is missing from the answer.
-func (e *Encryption) Claim(ctx context.Context, claims Claims) (Claimed, Failures, error) {
-	wanted := make(map[deviceID]string)
-	failures := make(Failures)
+// key. Where there is neither, the device is missing from the answer. Other servers are asked for those of
+// their users, each for as long as the client has patience; 0: a while.
+func (e *Encryption) Claim(ctx context.Context, claims Claims, wait time.Duration) (Claimed, Failures, error) {
+	ours, theirs := make(Claims), make(Claims)
 	for user, devices := range claims {
-		if _, err := matrix.ParseUserID(string(user)); err != nil {
-			return nil, nil, err
+		if e.ours(user) {
+			ours[user] = devices
+		} else {
+			theirs[user] = devices
 		}
-		if !e.ours(user) {
-			failures[user.Server()] = notReached
-			continue
+	}
+	if _, err := theirs.check(); err != nil {
+		return nil, nil, err
+	}
+	claimed, err := e.ClaimOurs(ctx, ours)
+	if err != nil || len(theirs) == 0 {
+		return claimed, Failures{}, err
+	}
+	failures := askAll(ctx, e, wait, byServer(theirs), e.remote.ClaimKeys, func(from matrix.ServerName, told Claimed) {
+		claimed.take(from, theirs, told)
+	})
+	return claimed, failures, nil
+}
+
+// ClaimOurs is Claim for users of this server alone.
+//
+// Spec: POST /_matrix/federation/v1/user/keys/claim
+func (e *Encryption) ClaimOurs(ctx context.Context, claims Claims) (Claimed, error) {
+	wanted, err := claims.check()
+	if err != nil {
+		return nil, err
+	}
+	for d := range wanted {
+		if !e.ours(d.user) {
+			return nil, matrix.InvalidParam("%s is no user of this server", d.user)
+		}
+	}
+	return e.claim(ctx, wanted)
+}
+
+// check checks the form of claims.
+func (c Claims) check() (map[deviceID]string, error) {
+	wanted := make(map[deviceID]string)
+	for user, devices := range c {
+		if _, err := matrix.ParseUserID(string(user)); err != nil {
+			return nil, err
 		}
 		for device, algorithm := range devices {
 			wanted[deviceID{user, device}] = algorithm
 		}
 	}
 	if len(wanted) > maxAsked {
-		return nil, nil, matrix.InvalidParam("more than %d devices at once", maxAsked)
+		return nil, matrix.InvalidParam("more than %d devices at once", maxAsked)
 	}
-	claimed, err := e.claim(ctx, wanted)
-	return claimed, failures, err
+	return wanted, nil
 }
 
-// notReached is said of servers that cannot be asked.
-var notReached = &Failure{matrix.CodeUnrecognized, "this server does not federate yet"}
+// take takes the keys that another server has given out: those that were claimed from it, of the algorithm
+// that was named, one for each device.
+func (c Claimed) take(from matrix.ServerName, wanted Claims, told Claimed) {
+	for user, devices := range wanted {
+		if user.Server() != from {
+			continue
+		}
+		for device, algorithm := range devices {
+			for name, raw := range told[user][device] {
+				canonical, err := canonicaljson.Canonical(nil, raw, canonicaljson.Strict)
+				if err != nil {
+					continue
+				}
+				if k, err := checkKey(name, canonical); err == nil && k.Algorithm == algorithm {
+					c.add(deviceID{user, device}, k)
+					break
+				}
+			}
+		}
+	}
+}
 
 // claim gives out keys of users of this server. It goes by the order of devices, so that two claims do not
 // wait for each other.

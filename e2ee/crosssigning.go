@@ -204,5 +204,5 @@ func (e *Encryption) storeCrossKeys(tx *store.Tx, user matrix.UserID, fresh []*c
 			return err
 		}
 	}
-	return e.listChanged(tx, user)
+	return e.listChanged(tx, user, crossSigning)
 }

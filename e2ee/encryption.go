@@ -6,7 +6,10 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"astrocyte/account"
+	"astrocyte/bus"
 	"astrocyte/lru"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
@@ -19,6 +22,7 @@ type Options struct {
 	Server   matrix.ServerName
 	Accounts *account.Accounts
 	Rooms    *roomserver.Rooms
+	Bus      bus.Bus
 	// Folder is where it is noted which database this node has seen last; empty: nowhere.
 	Folder string
 	Log    *slog.Logger
@@ -31,11 +35,13 @@ type Encryption struct {
 	server   matrix.ServerName
 	accounts *account.Accounts
 	rooms    *roomserver.Rooms
+	bus      bus.Bus
 	folder   string
 	log      *slog.Logger
 	now      func() time.Time
 	devices  *lru.Cache[deviceID, deviceState]
 	claims   claimCount
+	remote   Remote
 }
 
 // New makes the encryption of a server.
@@ -47,7 +53,7 @@ func New(o Options) *Encryption {
 		o.Now = time.Now
 	}
 	return &Encryption{
-		db: o.DB, server: o.Server, accounts: o.Accounts, rooms: o.Rooms, folder: o.Folder, log: o.Log, now: o.Now,
+		db: o.DB, server: o.Server, accounts: o.Accounts, rooms: o.Rooms, bus: o.Bus, folder: o.Folder, log: o.Log, now: o.Now,
 		devices: lru.New[deviceID, deviceState](maxDeviceStates),
 	}
 }
@@ -64,10 +70,29 @@ const (
 	sweepEvery = 10 * time.Minute
 	// txnsKept is how long the transaction ids of messages to devices are remembered.
 	txnsKept = 7 * 24 * time.Hour
+	// inboundKept is how long those of other servers are: longer than these try.
+	inboundKept = 30 * 24 * time.Hour
 )
 
-// Run marks the database now and then, and removes what has expired, until ctx ends.
+// Run marks the database now and then, removes what has expired, and keeps the lists of devices of users of
+// other servers, until ctx ends.
 func (e *Encryption) Run(ctx context.Context) error {
+	jobs, err := store.NewJobs(e.db, store.JobHandler{
+		Kind: jobList, Parallel: maxAtOnce, Patience: maxPatience,
+		Do: func(ctx context.Context, j store.Job) error { return e.refresh(ctx, matrix.UserID(j.Key)) },
+	})
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return e.keep(ctx) })
+	g.Go(func() error { return jobs.Run(ctx) })
+	g.Go(func() error { return e.rooms.Follow(ctx, e.bus, e.lists()) })
+	return g.Wait()
+}
+
+// keep does what is done now and then.
+func (e *Encryption) keep(ctx context.Context) error {
 	mark, sweep := time.NewTicker(markEvery), time.NewTicker(sweepEvery)
 	defer mark.Stop()
 	defer sweep.Stop()
@@ -81,13 +106,23 @@ func (e *Encryption) Run(ctx context.Context) error {
 		case <-mark.C:
 			err = e.markClaims(ctx)
 		case <-sweep.C:
-			before := e.millis() - txnsKept.Milliseconds()
-			err = e.db.Update(ctx, func(tx *store.Tx) error { return deleteOldTxns(tx, before) })
+			err = e.sweep(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
 			e.log.Error("keep the keys", "error", err)
 		}
 	}
+}
+
+// sweep removes what is remembered for a while.
+func (e *Encryption) sweep(ctx context.Context) error {
+	now := e.millis()
+	return e.db.Update(ctx, func(tx *store.Tx) error {
+		if err := deleteOldTxns(tx, now-txnsKept.Milliseconds()); err != nil {
+			return err
+		}
+		return deleteOldInbound(tx, now-inboundKept.Milliseconds())
+	})
 }
 
 func (e *Encryption) millis() int64 { return e.now().UnixMilli() }
@@ -96,12 +131,15 @@ func (e *Encryption) ours(user matrix.UserID) bool { return user.Server() == e.s
 
 // DevicesGone removes what belongs to devices that are deleted.
 func (e *Encryption) DevicesGone(tx *store.Tx, user matrix.UserID, devices []matrix.DeviceID) error {
-	known, err := deleteOfDevices(tx, user, devices)
+	known, err := withKeys(tx, user, devices)
 	if err != nil {
+		return err
+	}
+	if err := deleteOfDevices(tx, user, devices); err != nil {
 		return fmt.Errorf("delete the keys of devices of %s: %w", user, err)
 	}
-	if known {
-		if err := e.listChanged(tx, user); err != nil {
+	if len(known) > 0 {
+		if err := e.listChanged(tx, user, known...); err != nil {
 			return err
 		}
 	}
@@ -117,5 +155,5 @@ func (e *Encryption) Deactivated(tx *store.Tx, user matrix.UserID, _ bool) error
 	if err := deleteOfUser(tx, user); err != nil {
 		return fmt.Errorf("delete the keys of %s: %w", user, err)
 	}
-	return e.listChanged(tx, user)
+	return e.listChanged(tx, user, crossSigning)
 }

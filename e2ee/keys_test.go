@@ -77,7 +77,7 @@ func TestIdentityOfADeviceStays(t *testing.T) {
 		w.upload(alice, "A", e2ee.Upload{OneTime: one})
 		_, err = w.Upload(t.Context(), alice, "A", e2ee.Upload{OneTime: k.oneTime(t, alice, "A", 1, 1)})
 		refused(t, err, matrix.CodeInvalidParam)
-		got, err := w.Query(t.Context(), bob, map[matrix.UserID][]matrix.DeviceID{alice: nil, "@x:elsewhere.org": nil})
+		got, err := w.Query(t.Context(), bob, e2ee.Wanted{alice: nil, "@x:elsewhere.org": nil}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -238,7 +238,7 @@ func TestDeviceTakesItsKeysWithIt(t *testing.T) {
 		if got := w.mustClaim(alice, "A"); got != "" {
 			t.Errorf("a key of a deleted device is given: %s", got)
 		}
-		q, err := w.Query(t.Context(), alice, map[matrix.UserID][]matrix.DeviceID{alice: nil})
+		q, err := w.Query(t.Context(), alice, e2ee.Wanted{alice: nil}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

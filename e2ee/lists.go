@@ -35,25 +35,39 @@ const (
 	maxCrowd = 100_000
 )
 
-// listChanged notes that the devices or the cross-signing keys of a user changed, and wakes those who share
-// a room with them.
-func (e *Encryption) listChanged(tx *store.Tx, user matrix.UserID) error {
-	pos, err := tx.NextPos(1)
+// crossSigning stands in a list of changed devices for the cross-signing keys of the user.
+const crossSigning matrix.DeviceID = ""
+
+// listChanged notes which devices of a user of this server changed, or their cross-signing keys, wakes those
+// who share a room with them, and queues it for other servers that do.
+func (e *Encryption) listChanged(tx *store.Tx, user matrix.UserID, what ...matrix.DeviceID) error {
+	rooms, err := roomsOf(tx, user)
+	if err != nil {
+		return err
+	}
+	servers, err := serversIn(tx, rooms, e.server)
+	if err != nil {
+		return fmt.Errorf("find the servers that follow %s: %w", user, err)
+	}
+	n := int64(max(1, len(what)))
+	pos, err := tx.NextPos(n) // one for each, as each has a stream id
 	if err != nil {
 		return err
 	}
 	if err := writeListChange(tx, user, pos); err != nil {
 		return fmt.Errorf("note that the devices of %s changed: %w", user, err)
 	}
-	rooms, err := roomsOf(tx, user)
-	if err != nil {
-		return err
-	}
 	tx.Announce(bus.Change{Kind: bus.User, Key: string(user), Pos: pos})
 	for _, nid := range rooms {
 		tx.Announce(bus.Change{Kind: bus.Room, Key: nid.String(), Pos: pos})
 	}
-	return nil
+	if len(servers) == 0 || len(what) == 0 {
+		return nil
+	}
+	if err := queueLists(tx, servers, user, what, pos-n+1); err != nil {
+		return fmt.Errorf("queue the devices of %s for other servers: %w", user, err)
+	}
+	return e.waits(tx, servers)
 }
 
 // Lists reads whose devices changed for a user since a position, and with whom they share no room any more.

@@ -15,11 +15,28 @@ func writeListChange(tx *store.Tx, user matrix.UserID, pos int64) error {
 	return err
 }
 
+// readListChange reads where the devices of a user changed last.
+func readListChange(tx *store.Tx, user matrix.UserID) (int64, error) {
+	pos, _, err := store.One(tx, func(r store.Row) (pos int64, err error) { return pos, r.Scan(&pos) }, `
+		SELECT pos FROM device_lists WHERE ushard = $1 AND user_id = $2`, user.Shard(), string(user))
+	return pos, err
+}
+
 // roomsOf reads the rooms that a user of this server is in.
 func roomsOf(tx *store.Tx, user matrix.UserID) ([]roomserver.RoomNID, error) {
 	return store.Select(tx, func(r store.Row) (nid roomserver.RoomNID, err error) { return nid, r.Scan(&nid) }, `
 		SELECT room_nid FROM user_rooms
 		WHERE ushard = $1 AND user_id = $2 AND membership = 'join'`, user.Shard(), string(user))
+}
+
+// serversIn reads the other servers that have members in rooms.
+func serversIn(tx *store.Tx, rooms []roomserver.RoomNID, ours matrix.ServerName) ([]matrix.ServerName, error) {
+	if len(rooms) == 0 {
+		return nil, nil
+	}
+	return store.Select(tx, func(r store.Row) (s matrix.ServerName, err error) { return s, r.Scan(&s) }, `
+		SELECT DISTINCT server FROM room_servers
+		WHERE (shard, room_nid) IN {NIDS $1} AND joined > 0 AND server <> $2 ORDER BY server`, store.List(rooms), string(ours))
 }
 
 // readListChanges reads whose devices changed since a position.

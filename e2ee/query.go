@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"astrocyte/matrix"
 	"astrocyte/matrix/canonicaljson"
@@ -21,43 +22,74 @@ type Keys struct {
 	Failures    Failures
 }
 
-// Query reads keys of users as asker may see them: of the devices that are named, or of all where none is.
-// The user-signing key is shown to its owner alone. Signatures that are shown are those by the owner, and
-// by the asker.
-func (e *Encryption) Query(ctx context.Context, asker matrix.UserID, wanted map[matrix.UserID][]matrix.DeviceID) (*Keys, error) {
-	var users []matrix.UserID
-	failures := make(Failures)
-	for user := range wanted {
-		if _, err := matrix.ParseUserID(string(user)); err != nil {
-			return nil, err
-		}
-		if e.ours(user) {
-			users = append(users, user)
-		} else {
-			failures[user.Server()] = notReached
-		}
+func newKeys() *Keys {
+	return &Keys{
+		Devices: make(map[matrix.UserID]map[matrix.DeviceID]json.RawMessage), Master: make(map[matrix.UserID]json.RawMessage),
+		SelfSigning: make(map[matrix.UserID]json.RawMessage), UserSigning: make(map[matrix.UserID]json.RawMessage),
+		Failures: make(Failures),
 	}
-	if len(users) > maxAsked {
-		return nil, matrix.InvalidParam("more than %d users at once", maxAsked)
-	}
-	var k *Keys
-	err := e.db.View(ctx, func(tx *store.Tx) error {
-		k = &Keys{
-			Devices: make(map[matrix.UserID]map[matrix.DeviceID]json.RawMessage), Master: make(map[matrix.UserID]json.RawMessage),
-			SelfSigning: make(map[matrix.UserID]json.RawMessage), UserSigning: make(map[matrix.UserID]json.RawMessage),
-			Failures: failures,
-		}
-		for _, user := range users {
-			if err := k.read(tx, asker, user, wanted[user]); err != nil {
-				return fmt.Errorf("read the keys of %s: %w", user, err)
-			}
-		}
-		return nil
-	})
-	return k, err
 }
 
-// read reads the keys of one user.
+// Query reads keys of users as asker may see them: of the devices that are named, or of all where none is.
+// The user-signing key is shown to its owner alone. Signatures that are shown are those by the owner, and
+// by the asker. Of users of other servers it shows what is kept here, and asks their servers for the rest,
+// each for as long as the client has patience; 0: a while.
+func (e *Encryption) Query(ctx context.Context, asker matrix.UserID, wanted Wanted, wait time.Duration) (*Keys, error) {
+	ours, theirs, err := e.sortWanted(wanted)
+	if err != nil {
+		return nil, err
+	}
+	var k *Keys
+	var kept *keptLists
+	err = e.db.View(ctx, func(tx *store.Tx) error {
+		k = newKeys()
+		if err := k.readAll(tx, asker, ours); err != nil {
+			return err
+		}
+		kept, err = e.readKept(tx, asker, theirs)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(kept.missing) > 0 {
+		k.Failures = askAll(ctx, e, wait, byServer(kept.missing), e.remote.QueryKeys, kept.take)
+	}
+	kept.addTo(k)
+	return k, e.beginKeeping(ctx, kept.unknown)
+}
+
+// sortWanted tells our users from those of other servers.
+func (e *Encryption) sortWanted(wanted Wanted) (ours, theirs Wanted, err error) {
+	if len(wanted) > maxAsked {
+		return nil, nil, matrix.InvalidParam("more than %d users at once", maxAsked)
+	}
+	ours, theirs = make(Wanted), make(Wanted)
+	for user, devices := range wanted {
+		if _, err := matrix.ParseUserID(string(user)); err != nil {
+			return nil, nil, err
+		}
+		if e.ours(user) {
+			ours[user] = devices
+		} else {
+			theirs[user] = devices
+		}
+	}
+	return ours, theirs, nil
+}
+
+// readAll reads the keys of users of this server.
+func (k *Keys) readAll(tx *store.Tx, asker matrix.UserID, wanted Wanted) error {
+	for user, only := range wanted {
+		if err := k.read(tx, asker, user, only); err != nil {
+			return fmt.Errorf("read the keys of %s: %w", user, err)
+		}
+	}
+	return nil
+}
+
+// read reads the keys of one user. An asker without a name is another server, to which names of devices are
+// not told.
 func (k *Keys) read(tx *store.Tx, asker, user matrix.UserID, only []matrix.DeviceID) error {
 	signed, err := readSignatures(tx, user, user)
 	if err != nil {
@@ -76,6 +108,9 @@ func (k *Keys) read(tx *store.Tx, asker, user matrix.UserID, only []matrix.Devic
 	}
 	k.Devices[user] = make(map[matrix.DeviceID]json.RawMessage, len(devices))
 	for _, d := range devices {
+		if asker == "" {
+			d.name = ""
+		}
 		k.Devices[user][d.id] = d.withName(withSignatures(d.object, string(d.id), signed))
 	}
 	cross, err := readCrossKeys(tx, user)

@@ -33,13 +33,17 @@ func (e *Encryption) UploadSignatures(ctx context.Context, user matrix.UserID, s
 			return nil, matrix.InvalidParam("more than %d keys at once", maxUploaded)
 		}
 	}
+	others, err := e.masterKeys(ctx, signed)
+	if err != nil {
+		return nil, err
+	}
 	var failures SignFailures
-	err := e.db.Update(ctx, func(tx *store.Tx) error {
+	err = e.db.Update(ctx, func(tx *store.Tx) error {
 		failures = make(SignFailures)
 		if err := lockUser(tx, user); err != nil {
 			return err
 		}
-		s := &signing{e: e, tx: tx, user: user}
+		s := &signing{e: e, tx: tx, user: user, others: others, listed: make(map[matrix.DeviceID]bool)}
 		var err error
 		if s.own, err = readCrossKeys(tx, user); err != nil {
 			return err
@@ -75,7 +79,8 @@ type signing struct {
 	tx     *store.Tx
 	user   matrix.UserID
 	own    map[string]*crossKey
-	listed bool // a key of the user's own was signed: all who see it are told
+	others map[matrix.UserID]*crossKey // master keys of users of other servers
+	listed map[matrix.DeviceID]bool    // devices of the user's own that were signed, or their master key: all who see it are told
 	rows   []laterSignature
 }
 
@@ -131,7 +136,13 @@ func (s *signing) sign(target matrix.UserID, id string, raw json.RawMessage) err
 
 func (s *signing) add(target matrix.UserID, sig keySignature) {
 	s.rows = append(s.rows, laterSignature{target, sig})
-	s.listed = s.listed || target == s.user
+	switch {
+	case target != s.user:
+	case s.own[master] != nil && s.own[master].public == sig.targetKey:
+		s.listed[crossSigning] = true
+	default:
+		s.listed[matrix.DeviceID(sig.targetKey)] = true
+	}
 }
 
 var errNoKey = matrix.NotFound("there is no such key")
@@ -140,14 +151,14 @@ var errNoKey = matrix.NotFound("there is no such key")
 // key that belongs to a key id, or nothing.
 func (s *signing) signable(target matrix.UserID, id string) (object []byte, signers func(keyID string) (string, error), err error) {
 	if target != s.user {
-		cross, err := readCrossKeys(s.tx, target)
+		top, err := s.masterOf(target)
 		if err != nil {
 			return nil, nil, err
 		}
-		if top := cross[master]; top == nil || top.public != id {
+		if top == nil || top.public != id {
 			return nil, nil, errNoKey
 		}
-		return cross[master].object, s.only(userSigning), nil
+		return top.object, s.only(userSigning), nil
 	}
 	if top := s.own[master]; top != nil && top.public == id {
 		return top.object, s.byDevices, nil
@@ -160,6 +171,39 @@ func (s *signing) signable(target matrix.UserID, id string) (object []byte, sign
 		return nil, nil, err
 	}
 	return d.object, s.only(selfSigning), nil
+}
+
+// masterOf finds the master key of another user.
+func (s *signing) masterOf(target matrix.UserID) (*crossKey, error) {
+	if !s.e.ours(target) {
+		return s.others[target], nil
+	}
+	cross, err := readCrossKeys(s.tx, target)
+	return cross[master], err
+}
+
+// masterKeys reads the master keys of users of other servers who are signed, from here or from there.
+func (e *Encryption) masterKeys(ctx context.Context, signed Signed) (map[matrix.UserID]*crossKey, error) {
+	theirs := make(Wanted)
+	for target := range signed {
+		if !e.ours(target) {
+			theirs[target] = nil
+		}
+	}
+	if len(theirs) == 0 {
+		return nil, nil
+	}
+	told, err := e.Query(ctx, "", theirs, 0)
+	if err != nil {
+		return nil, err
+	}
+	keys := make(map[matrix.UserID]*crossKey)
+	for user, raw := range told.Master {
+		if keys[user], err = checkCrossKey(user, master, raw); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
 }
 
 // only lets one of the cross-signing keys sign.
@@ -196,8 +240,8 @@ func (s *signing) tell() error {
 	if len(s.rows) == 0 {
 		return nil
 	}
-	if s.listed {
-		if err := s.e.listChanged(s.tx, s.user); err != nil {
+	if len(s.listed) > 0 {
+		if err := s.e.listChanged(s.tx, s.user, slices.Sorted(maps.Keys(s.listed))...); err != nil {
 			return err
 		}
 	}

@@ -44,7 +44,10 @@ func (e *Encryption) Send(ctx context.Context, s Sending) error {
 		if err != nil || !fresh {
 			return err
 		}
-		return e.deliver(tx, s)
+		if err := e.deliver(tx, s); err != nil {
+			return err
+		}
+		return e.queueMessages(tx, s)
 	})
 }
 

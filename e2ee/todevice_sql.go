@@ -21,6 +21,19 @@ func deleteOldTxns(tx *store.Tx, before int64) error {
 	return err
 }
 
+// insertInbound notes a message of another server; false: it came before.
+func insertInbound(tx *store.Tx, from matrix.ServerName, id string, now int64) (bool, error) {
+	n, err := tx.Exec(`
+		INSERT INTO inbound_messages (server, message_id, ts) VALUES ($1, $2, $3)
+		ON CONFLICT (server, message_id) DO NOTHING`, string(from), id, now)
+	return n == 1, err
+}
+
+func deleteOldInbound(tx *store.Tx, before int64) error {
+	_, err := tx.Exec(`DELETE FROM inbound_messages WHERE ts < $1`, before)
+	return err
+}
+
 // lockDevices reads those of the devices that are there, sorted, and keeps them from being deleted until the
 // commit: so a message cannot come into the queue of a device that is gone.
 func lockDevices[T any](tx *store.Tx, user matrix.UserID, wanted map[matrix.DeviceID]T) ([]matrix.DeviceID, error) {

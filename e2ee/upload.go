@@ -164,7 +164,7 @@ func (e *Encryption) store(tx *store.Tx, user matrix.UserID, device matrix.Devic
 		}
 	}
 	if changed {
-		if err := e.listChanged(tx, user); err != nil {
+		if err := e.listChanged(tx, user, device); err != nil {
 			return nil, err
 		}
 	}

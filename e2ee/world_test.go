@@ -33,18 +33,27 @@ type world struct {
 	t        *testing.T
 	db       *store.DB
 	accounts *account.Accounts
+	rooms    *roomserver.Rooms
+	wakes    bus.Bus
 }
 
 // start makes a node over a database. Two nodes may be over one PostgreSQL.
 func start(t *testing.T, dsn, folder string) *world {
 	t.Helper()
+	return startServer(t, dsn, folder, "example.org")
+}
+
+func startServer(t *testing.T, dsn, folder string, server matrix.ServerName) *world {
+	t.Helper()
 	b := bus.NewLocal()
-	w := &world{t: t, db: testkit.Open(t, store.Options{DSN: dsn, Bus: b})}
-	w.accounts = account.New(account.Options{DB: w.db, Bus: b, Server: "example.org"})
-	rooms := roomserver.New(roomserver.Options{
-		DB: w.db, Server: "example.org", KeyID: "ed25519:1", Key: newKey(t).private, Memory: 8 << 20, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	w := &world{t: t, wakes: b, db: testkit.Open(t, store.Options{DSN: dsn, Bus: b})}
+	w.accounts = account.New(account.Options{DB: w.db, Bus: b, Server: server})
+	w.rooms = roomserver.New(roomserver.Options{
+		DB: w.db, Server: server, KeyID: "ed25519:1", Key: newKey(t).private, Memory: 8 << 20, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
-	w.Encryption = e2ee.New(e2ee.Options{DB: w.db, Server: "example.org", Accounts: w.accounts, Rooms: rooms, Folder: folder})
+	w.Encryption = e2ee.New(e2ee.Options{
+		DB: w.db, Server: server, Accounts: w.accounts, Rooms: w.rooms, Bus: b, Folder: folder,
+	})
 	w.accounts.Use(func(h *account.Hooks) { h.DevicesGone = append(h.DevicesGone, w.DevicesGone) })
 	if err := w.Open(t.Context()); err != nil {
 		t.Fatal(err)
@@ -119,7 +128,7 @@ func (w *world) upload(user matrix.UserID, device matrix.DeviceID, u e2ee.Upload
 
 // claim claims a key and gives its name, or nothing.
 func (w *world) claim(user matrix.UserID, device matrix.DeviceID) (string, error) {
-	got, _, err := w.Claim(w.t.Context(), e2ee.Claims{user: {device: "signed_curve25519"}})
+	got, _, err := w.Claim(w.t.Context(), e2ee.Claims{user: {device: "signed_curve25519"}}, 0)
 	for name := range got[user][device] {
 		return name, err
 	}

@@ -85,7 +85,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 	s.runs("media", s.media.Run)
 
 	encryption := e2ee.New(e2ee.Options{
-		DB: s.db, Server: c.ServerName, Accounts: s.accounts, Rooms: s.rooms, Folder: c.DataDir, Log: s.logOf("e2ee"), Now: s.now,
+		DB: s.db, Server: c.ServerName, Accounts: s.accounts, Rooms: s.rooms, Bus: wakes, Folder: c.DataDir, Log: s.logOf("e2ee"), Now: s.now,
 	})
 	if err := encryption.Open(ctx); err != nil {
 		return err

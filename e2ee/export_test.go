@@ -1,0 +1,16 @@
+package e2ee
+
+import (
+	"context"
+
+	"astrocyte/matrix"
+	"astrocyte/roomserver"
+)
+
+// Refresh does the job of reading a list anew.
+func (e *Encryption) Refresh(ctx context.Context, user matrix.UserID) error {
+	return e.refresh(ctx, user)
+}
+
+// Follower is the follower of lists.
+func (e *Encryption) Follower() roomserver.Follower { return e.lists() }

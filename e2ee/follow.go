@@ -1,0 +1,215 @@
+package e2ee
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"astrocyte/bus"
+	"astrocyte/matrix"
+	"astrocyte/roomserver"
+	"astrocyte/store"
+)
+
+// A server tells of its users' devices as long as these share a room with a user of ours. So their lists are
+// kept as long, and what was kept before a time without a common room is old.
+
+// jobList reads the list of a user of another server anew. Its key is the user.
+const jobList = "device list"
+
+// lists is the follower that learns who shares no room any more.
+func (e *Encryption) lists() roomserver.Follower {
+	return roomserver.Follower{Name: "device lists", FromNow: true, Take: e.passed}
+}
+
+// departure is that somebody is in a room no more.
+type departure struct {
+	room roomserver.RoomNID
+	user matrix.UserID
+	pos  int64
+}
+
+// passed finds out who left rooms, and forgets the lists that are not told any more.
+func (e *Encryption) passed(ctx context.Context, events []roomserver.Passed) (func(tx *store.Tx) error, error) {
+	gone, err := e.departures(ctx, events)
+	if err != nil || len(gone) == 0 {
+		return nil, err
+	}
+	return func(tx *store.Tx) error {
+		for _, d := range gone {
+			if err := e.departed(tx, d); err != nil {
+				return fmt.Errorf("%s left: %w", d.user, err)
+			}
+		}
+		return nil
+	}, nil
+}
+
+func (e *Encryption) departures(ctx context.Context, passed []roomserver.Passed) (gone []departure, err error) {
+	nids := make([]int64, len(passed))
+	for i, p := range passed {
+		nids[i] = p.NID
+	}
+	err = e.db.View(ctx, func(tx *store.Tx) error {
+		gone = nil
+		events, err := e.rooms.Events(tx, nids)
+		if err != nil {
+			return fmt.Errorf("read what has passed: %w", err)
+		}
+		for _, p := range passed {
+			ev, ok := events[p.NID]
+			if !ok || ev.Type() != "m.room.member" || ev.Membership() != matrix.Leave && ev.Membership() != matrix.Ban {
+				continue
+			}
+			if user, is := ev.StateKey(); is {
+				gone = append(gone, departure{p.Room, matrix.UserID(user), p.Pos})
+			}
+		}
+		return nil
+	})
+	return gone, err
+}
+
+// departed looks at the lists of those who may share no room any more: who left, or where our last user
+// left, all who are still there.
+func (e *Encryption) departed(tx *store.Tx, d departure) error {
+	users := []matrix.UserID{d.user}
+	if e.ours(d.user) {
+		stay, err := hasOurs(tx, d.room, e.server, d.pos)
+		if err != nil || stay {
+			return err
+		}
+		if users, err = readJoined(tx, []roomserver.RoomNID{d.room}, maxCrowd); err != nil {
+			return err
+		}
+		users = slices.DeleteFunc(users, e.ours)
+		slices.Sort(users)
+	}
+	kept, err := readKeptOf(tx, users)
+	if err != nil {
+		return err
+	}
+	for _, user := range kept {
+		if err := e.part(tx, user, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// part forgets the list of a user who shared no room for a time: for good where that is still so, or else
+// to read it anew.
+func (e *Encryption) part(tx *store.Tx, user matrix.UserID, d departure) error {
+	rooms, err := roomsOfAny(tx, user)
+	if err != nil {
+		return err
+	}
+	shares := false
+	for _, r := range rooms {
+		if r.room != d.room && r.pos <= d.pos {
+			if stayed, err := hasOurs(tx, r.room, e.server, d.pos); err != nil || stayed {
+				return err
+			}
+		}
+		now, err := hasOurs(tx, r.room, e.server, maxPos)
+		if err != nil {
+			return err
+		}
+		shares = shares || now
+	}
+	if !shares {
+		return deleteRemoteList(tx, user)
+	}
+	if err := askList(tx, user); err != nil {
+		return err
+	}
+	return e.remoteChanged(tx, user)
+}
+
+// maxPos is after all positions.
+const maxPos = int64(1) << 62
+
+// remoteChanged tells those who share a room with a user of another server to look at their devices again.
+func (e *Encryption) remoteChanged(tx *store.Tx, user matrix.UserID) error {
+	rooms, err := roomsOfAny(tx, user)
+	if err != nil {
+		return err
+	}
+	pos, err := tx.NextPos(1)
+	if err != nil {
+		return err
+	}
+	if err := writeListChange(tx, user, pos); err != nil {
+		return fmt.Errorf("note that the devices of %s changed: %w", user, err)
+	}
+	for _, r := range rooms {
+		tx.Announce(bus.Change{Kind: bus.Room, Key: r.room.String(), Pos: pos})
+	}
+	return nil
+}
+
+// errNotFederating is why a list cannot be read anew.
+var errNotFederating = errors.New("there is no way to other servers")
+
+// refresh reads the list of a user of another server anew, where it is old.
+func (e *Encryption) refresh(ctx context.Context, user matrix.UserID) error {
+	var asked int64
+	wanted := false
+	err := e.db.View(ctx, func(tx *store.Tx) error {
+		l, found, err := readRemoteList(tx, user)
+		if wanted = found && !l.fresh(); wanted {
+			asked = l.asked
+		}
+		return err
+	})
+	if err != nil || !wanted {
+		return err
+	}
+	if e.remote.Devices == nil {
+		return errNotFederating
+	}
+	answer, err := e.remote.Devices(ctx, user)
+	if err != nil {
+		return fmt.Errorf("ask for the devices of %s: %w", user, err)
+	}
+	if answer.User != user || answer.StreamID < 0 {
+		return fmt.Errorf("ask for the devices of %s: the answer is of another user, or has no stream_id", user)
+	}
+	listed := make(map[matrix.DeviceID]ListedDevice, len(answer.Devices))
+	for _, d := range answer.Devices {
+		listed[d.ID] = d
+	}
+	fresh := e.checkedList(user, listed, answer.Master, answer.SelfSigning)
+	fresh.streamID, fresh.done = answer.StreamID, asked
+	return e.db.Update(ctx, func(tx *store.Tx) error { return e.keepList(tx, user, fresh) })
+}
+
+// keepList keeps a list that was read, if there is still a common room. An asking that came meanwhile stays.
+func (e *Encryption) keepList(tx *store.Tx, user matrix.UserID, fresh *remoteList) error {
+	kept, err := lockRemoteList(tx, user)
+	if err != nil || !kept {
+		return err
+	}
+	before, _, err := readRemoteList(tx, user)
+	if err != nil {
+		return err
+	}
+	sharing, err := readFollowed(tx, []matrix.UserID{user}, e.server)
+	if err != nil {
+		return err
+	}
+	if !sharing[user] {
+		return deleteRemoteList(tx, user)
+	}
+	if err := writeRemoteList(tx, user, fresh); err != nil || before.same(fresh) {
+		return err
+	}
+	if err := deleteRemoteDevices(tx, user); err != nil {
+		return err
+	}
+	if err := writeRemoteDevices(tx, user, fresh.devices); err != nil {
+		return err
+	}
+	return e.remoteChanged(tx, user)
+}
