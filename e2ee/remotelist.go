@@ -1,7 +1,6 @@
 package e2ee
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -33,13 +32,6 @@ func (l *remoteList) same(o *remoteList) bool {
 		slices.EqualFunc(l.devices, o.devices, func(a, b storedDevice) bool {
 			return a.id == b.id && a.name == b.name && string(a.object) == string(b.object)
 		})
-}
-
-// device finds a device of the list.
-func (l *remoteList) device(id matrix.DeviceID) (int, bool) {
-	return slices.BinarySearchFunc(l.devices, id, func(d storedDevice, id matrix.DeviceID) int {
-		return cmp.Compare(d.id, id)
-	})
 }
 
 // checkedList checks what another server tells of a user. What is wrong is left out: the user has it no

@@ -273,7 +273,7 @@ func TestListsOfOtherServers(t *testing.T) {
 		a.take(out.EDUs...) // the answer is lost: they come once more
 		b.carry()
 		a.sees(alice, carol, "C2", "C4")
-		if is, pos = a.changed(alice, pos, carol); !is {
+		if is, _ = a.changed(alice, pos, carol); !is {
 			t.Error("Alice is not told of the deletion")
 		}
 
