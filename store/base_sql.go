@@ -19,14 +19,20 @@ func (tx *Tx) NextPos(n int64) (last int64, err error) {
 	if err == nil && !found {
 		err = fmt.Errorf("the stream has no row")
 	}
+	tx.taken = last
 	return last, err
 }
 
 // Pos is the newest position of the stream that the transaction can see.
 func (tx *Tx) Pos() (int64, error) {
-	pos, _, err := One(tx, scanInt, `SELECT pos FROM streams WHERE name = 'main'`)
+	if tx.late != nil {
+		return tx.late.pos, tx.err
+	}
+	pos, _, err := One(tx, scanInt, posQuery)
 	return pos, err
 }
+
+const posQuery = `SELECT pos FROM streams WHERE name = 'main'`
 
 func scanInt(r Row) (n int64, err error) {
 	err = r.Scan(&n)

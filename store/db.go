@@ -25,9 +25,11 @@ type Options struct {
 
 // DB is the database of a node.
 type DB struct {
-	engine engine
-	bus    bus.Bus
-	log    *slog.Logger
+	engine   engine
+	embedded *sqliteDB // the engine, where it is this one: no other process commits
+	newest   newest
+	bus      bus.Bus
+	log      *slog.Logger
 
 	nids sync.Mutex // guards blocks; taken before nothing else but the engine's own locks
 	// blocks are the numbers of each counter that this node may still give out.
@@ -65,7 +67,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	var err error
 	switch scheme, path, _ := strings.Cut(o.DSN, ":"); scheme {
 	case "sqlite":
-		db.engine, err = openSQLite(path, db.log)
+		if db.embedded, err = openSQLite(path, db.log); err == nil {
+			db.engine = db.embedded
+		}
 	case "postgres", "postgresql":
 		db.engine, err = openPostgres(o)
 	default:
@@ -75,6 +79,10 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	if err := db.migrate(ctx, migrations()); err != nil {
+		db.Close()
+		return nil, err
+	}
+	if err := db.readNewest(ctx); err != nil {
 		db.Close()
 		return nil, err
 	}
@@ -118,6 +126,7 @@ func (db *DB) Update(ctx context.Context, fn func(tx *Tx) error) error {
 
 // committed publishes what a transaction announced, and runs what waited for its commit.
 func (db *DB) committed(ctx context.Context, tx *Tx) {
+	db.newest.note(tx.taken)
 	for _, fn := range tx.after {
 		fn()
 	}

@@ -135,24 +135,35 @@ func (s *sqliteDB) update(ctx context.Context, fn func(*conn) error) error {
 }
 
 func (s *sqliteDB) view(ctx context.Context, fn func(*conn) error) error {
-	var c *conn
+	c, end, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return fn(c)
+}
+
+// open begins a read-only transaction, which ends with end.
+func (s *sqliteDB) open(ctx context.Context) (c *conn, end func(), err error) {
 	select {
 	case c = <-s.free:
 		if c == nil {
-			return errClosed
+			return nil, nil, errClosed
 		}
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, nil, ctx.Err()
 	}
-	defer func() { s.free <- c }()
-	if err := ctx.Err(); err != nil {
-		return err
+	if err = ctx.Err(); err == nil {
+		_, err = c.exec(context.Background(), "BEGIN", nil)
 	}
-	if _, err := c.exec(context.Background(), "BEGIN", nil); err != nil {
-		return err
+	if err != nil {
+		s.free <- c
+		return nil, nil, err
 	}
-	defer c.exec(context.Background(), "ROLLBACK", nil)
-	return fn(c)
+	return c, func() {
+		_, _ = c.exec(context.Background(), "ROLLBACK", nil)
+		s.free <- c
+	}, nil
 }
 
 // again: what can pass by itself. There are no deadlocks on one writer.

@@ -15,6 +15,8 @@ type Tx struct {
 	err      error // of the statement that failed first: the transaction is lost
 	reading  bool
 	readonly bool
+	late     *late // nil: the transaction began with its function
+	taken    int64 // the newest position that it took
 	changes  []bus.Change
 	after    []func()
 }
@@ -94,7 +96,7 @@ func One[T any](tx *Tx, scan func(Row) (T, error), query string, args ...any) (o
 // ready says why no statement can run now.
 func (tx *Tx) ready() error {
 	switch {
-	case tx.c == nil:
+	case tx.c == nil && tx.late == nil:
 		return errEnded
 	case tx.reading:
 		return errReading
@@ -103,6 +105,8 @@ func (tx *Tx) ready() error {
 	}
 	if err := tx.ctx.Err(); err != nil {
 		tx.err = err
+	} else if tx.c == nil {
+		tx.err = tx.begin()
 	}
 	return tx.err
 }
