@@ -83,18 +83,32 @@ func putBuffer(b *bytes.Buffer) {
 	}
 }
 
+// Appender is an answer that writes its own JSON, which is taken as it is.
+type Appender interface{ AppendJSON(dst []byte) []byte }
+
 // WriteJSON writes an answer: JSON without HTML escaping, compressed where it pays and the client takes it.
 func WriteJSON(w http.ResponseWriter, r *http.Request, status int, v any) error {
 	body := buffers.Get().(*bytes.Buffer)
 	defer putBuffer(body)
-	enc := json.NewEncoder(body)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+	if err := encode(body, v); err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
-	body.Truncate(body.Len() - 1) // the encoder's newline
 	writeBody(w, r, status, body)
 	return nil
+}
+
+func encode(body *bytes.Buffer, v any) error {
+	if a, ok := v.(Appender); ok {
+		*body = *bytes.NewBuffer(a.AppendJSON(body.AvailableBuffer()))
+		return nil
+	}
+	enc := json.NewEncoder(body)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	if err == nil {
+		body.Truncate(body.Len() - 1) // the encoder's newline
+	}
+	return err
 }
 
 // writeBody sends a JSON body. What goes wrong here is the connection: nobody is left to tell.

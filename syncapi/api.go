@@ -54,6 +54,7 @@ type API struct {
 	sockets    *sockets
 	sent       *sent
 	recents    *lru.Cache[recentKey, *recent]
+	filters    *lru.Cache[filterKey, *filter]
 }
 
 // New makes the API.
@@ -68,7 +69,7 @@ func New(o Options) *API {
 	waker.circles = newCircles(&o, waker.users)
 	return &API{
 		db: o.DB, rooms: o.Rooms, accounts: o.Accounts, log: o.Log, now: o.Now,
-		waker: waker, sent: newSent(), recents: newRecents(),
+		waker: waker, sent: newSent(), recents: newRecents(), filters: lru.New[filterKey, *filter](filtersMemory),
 		limiter: o.Limiter, ephemeral: o.Ephemeral, sockets: newSockets(),
 		push: o.Push, encryption: o.Encryption,
 	}

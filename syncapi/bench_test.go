@@ -57,7 +57,7 @@ func BenchmarkOneMessage(b *testing.B) {
 		if err != nil || len(n.join) != 1 {
 			b.Fatal(n, err)
 		}
-		buf = n.appendJSON(buf[:0])
+		buf = n.AppendJSON(buf[:0])
 	}
 	b.ReportMetric(float64(len(buf)), "answer-bytes")
 }
@@ -74,7 +74,7 @@ func BenchmarkAnswerJSON(b *testing.B) {
 	}
 	var buf []byte
 	for b.Loop() {
-		buf = n.appendJSON(buf[:0])
+		buf = n.AppendJSON(buf[:0])
 	}
 	b.SetBytes(int64(len(buf)))
 }

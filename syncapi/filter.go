@@ -22,8 +22,28 @@ type filter struct {
 	fields []fieldPath // nil: all
 }
 
-// filterOf reads the filter parameter: the id of a saved filter, or a filter itself.
+// filterKey names a filter: by what the client wrote, and whose it is where that is an id.
+type filterKey struct {
+	user  matrix.UserID
+	param string
+}
+
+const (
+	filtersMemory = 8 << 20
+	// filterCost is about what a filter weighs beside its text, in bytes.
+	filterCost = 2000
+)
+
+// filterOf reads the filter parameter: the id of a saved filter, or a filter itself. What an id stands for
+// never changes.
 func (a *API) filterOf(ctx context.Context, user matrix.UserID, param string) (*filter, error) {
+	key := filterKey{param: param}
+	if param != "" && param[0] != '{' {
+		key.user = user
+	}
+	if f, ok := a.filters.Get(key); ok {
+		return f, nil
+	}
 	raw := json.RawMessage(param)
 	switch {
 	case param == "":
@@ -38,7 +58,11 @@ func (a *API) filterOf(ctx context.Context, user matrix.UserID, param string) (*
 			return nil, fmt.Errorf("read filter %.40q: %w", param, err)
 		}
 	}
-	return newFilter(raw)
+	f, err := newFilter(raw)
+	if err == nil {
+		a.filters.Put(key, f, filterCost+int64(len(param)+4*len(raw)))
+	}
+	return f, err
 }
 
 func newFilter(raw json.RawMessage) (*filter, error) {

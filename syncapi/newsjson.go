@@ -10,9 +10,6 @@ import (
 	"astrocyte/roomserver"
 )
 
-// MarshalJSON writes the answer of /sync.
-func (n *news) MarshalJSON() ([]byte, error) { return n.appendJSON(make([]byte, 0, 4096)), nil }
-
 // writer writes JSON. It puts commas between what follows each other.
 type writer struct {
 	b     []byte
@@ -65,7 +62,8 @@ func texts[T ~string](w *writer, name string, list []T) {
 	w.close(']')
 }
 
-func (n *news) appendJSON(dst []byte) []byte {
+// AppendJSON writes the answer of /sync.
+func (n *news) AppendJSON(dst []byte) []byte {
 	w := &writer{b: dst, form: n.form}
 	w.open('{')
 	w.text("next_batch", n.next.String())

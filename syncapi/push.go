@@ -90,7 +90,7 @@ func appendDelta(dst []byte, n *news, since Token, first, behind bool) []byte {
 		dst = append(dst, `,"catch_up":true`...)
 	}
 	dst = append(dst, `,"delta":`...)
-	return append(n.appendJSON(dst), '}')
+	return append(n.AppendJSON(dst), '}')
 }
 
 // sleep waits until there may be news.

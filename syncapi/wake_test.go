@@ -160,7 +160,7 @@ func TestSleepersWake(t *testing.T) {
 			select {
 			case n := <-asleep:
 				if n == nil || !c.told(n) {
-					t.Errorf("%s: the answer is %s", c.what, n.appendJSON(nil))
+					t.Errorf("%s: the answer is %s", c.what, n.AppendJSON(nil))
 				}
 			case <-time.After(lookEvery - time.Second): // before the sleeper looks by itself
 				t.Fatalf("%s woke nobody", c.what)
@@ -194,7 +194,7 @@ func TestTokensOfARestoredDatabaseBeginAnew(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(n.join) != 1 || n.join[0].room != room || n.next.Pos >= 1<<40 {
-			t.Errorf("a token of the future is answered by %s", n.appendJSON(nil))
+			t.Errorf("a token of the future is answered by %s", n.AppendJSON(nil))
 		}
 	})
 }
@@ -241,7 +241,7 @@ func TestCountsAreTold(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if text := string(n.appendJSON(nil)); !strings.Contains(text, c.want) || !strings.Contains(text, `"type":"m.push_rules"`) {
+			if text := string(n.AppendJSON(nil)); !strings.Contains(text, c.want) || !strings.Contains(text, `"type":"m.push_rules"`) {
 				t.Errorf("%s: %s, want counts %s and the push rules", c.filter, text, c.want)
 			}
 		}
@@ -257,7 +257,7 @@ func TestCountsAreTold(t *testing.T) {
 		if n, err = w.api.read(t.Context(), q); err != nil {
 			t.Fatal(err)
 		}
-		if text := string(n.appendJSON(nil)); !strings.Contains(text, `"notification_count":0`) || strings.Contains(text, "m.push_rules") {
+		if text := string(n.AppendJSON(nil)); !strings.Contains(text, `"notification_count":0`) || strings.Contains(text, "m.push_rules") {
 			t.Errorf("after reading: %s", text)
 		}
 	})
