@@ -35,16 +35,17 @@ func writeReceipt(tx *store.Tx, r Receipt) error {
 	return err
 }
 
-// eachReceiptRoom goes over the rooms of the receipts between two positions.
-func eachReceiptRoom(tx *store.Tx, after, upto int64, fn func(room roomserver.RoomNID, pos int64)) error {
+// eachNewReceipt goes over the receipts between two positions.
+func eachNewReceipt(tx *store.Tx, after, upto int64, fn func(room roomserver.RoomNID, user matrix.UserID, pos int64)) error {
 	return store.Each(tx, func(row store.Row) error {
 		var room, pos int64
-		if err := row.Scan(&room, &pos); err != nil {
+		var user matrix.UserID
+		if err := row.Scan(&room, &user, &pos); err != nil {
 			return err
 		}
-		fn(roomserver.RoomNID(room), pos)
+		fn(roomserver.RoomNID(room), user, pos)
 		return nil
-	}, `SELECT room_nid, pos FROM receipts WHERE pos > $1 AND pos <= $2`, after, upto)
+	}, `SELECT room_nid, user_id, pos FROM receipts WHERE pos > $1 AND pos <= $2`, after, upto)
 }
 
 // maxFirstReceipts bounds the receipts of a room that a first answer tells: the newest.

@@ -92,7 +92,7 @@ func (p *Push) unreadOf(tx *store.Tx, user matrix.UserID) (int64, error) {
 	for _, h := range byRoom {
 		heads = append(heads, h)
 	}
-	unread, err := p.Counts(tx, user, heads)
+	unread, err := p.Counts(tx, user, heads, nil)
 	if err != nil {
 		return 0, err
 	}

@@ -100,20 +100,9 @@ func (c *counting) scan(head roomserver.Head, s *sum, above, upto int64, only ma
 	if above >= upto {
 		return false, nil
 	}
-	items, err := c.p.rooms.Before(c.tx, head.Room, upto+1, int(min(window, upto-above)))
+	items, events, err := c.between(head, above, upto)
 	if err != nil {
-		return false, fmt.Errorf("read the timeline: %w", err)
-	}
-	if i := slices.IndexFunc(items, func(it roomserver.Item) bool { return it.Seq <= above }); i >= 0 {
-		items = items[:i]
-	}
-	nids := make([]int64, len(items))
-	for i, it := range items {
-		nids[i] = it.NID
-	}
-	events, err := c.p.rooms.Events(c.tx, nids)
-	if err != nil {
-		return false, fmt.Errorf("read events: %w", err)
+		return false, err
 	}
 	facts := c.facts(head)
 	for _, it := range slices.Backward(items) {
@@ -127,6 +116,32 @@ func (c *counting) scan(head roomserver.Head, s *sum, above, upto int64, only ma
 		}
 	}
 	return redacts, facts.err
+}
+
+// between gives the places above one up to another, newest first, and their events: no more than the window.
+func (c *counting) between(head roomserver.Head, above, upto int64) ([]roomserver.Item, map[int64]*roomserver.Event, error) {
+	if c.known != nil && upto == head.Seq {
+		items, events, ok, err := c.known.Newest(head.Room, above)
+		if ok || err != nil {
+			return items, events, err
+		}
+	}
+	items, err := c.p.rooms.Before(c.tx, head.Room, upto+1, int(min(window, upto-above)))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the timeline: %w", err)
+	}
+	if i := slices.IndexFunc(items, func(it roomserver.Item) bool { return it.Seq <= above }); i >= 0 {
+		items = items[:i]
+	}
+	nids := make([]int64, len(items))
+	for i, it := range items {
+		nids[i] = it.NID
+	}
+	events, err := c.p.rooms.Events(c.tx, nids)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read events: %w", err)
+	}
+	return items, events, nil
 }
 
 // weigh adds one event. What the user says themself shows that they have read the thread up to there.

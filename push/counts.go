@@ -3,6 +3,7 @@ package push
 import (
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 
 	"astrocyte/account"
 	"astrocyte/matrix"
@@ -48,7 +49,22 @@ type sum struct {
 	Read   map[string]int64 `json:"read"`  // by thread: up to where it is read
 	Counts map[string]Count `json:"counts"`
 
-	kept int64 // Seq of what the database has
+	kept int64        // Seq of what the database has
+	at   atomic.Int64 // position up to which Rules, Began and Read are known to be so
+}
+
+// Known is what one who asks for counts knows of the user from memory, at the moment of the transaction.
+type Known struct {
+	Upto int64 // the position of the transaction
+	// Changed says whether the user's rules or memberships may have changed after a position, and Read
+	// whether the user may have read further.
+	Changed func(since int64) bool
+	Read    func(since int64) (bool, error)
+	// Ignored are those whom the user wants to hear nothing of.
+	Ignored map[matrix.UserID]bool
+	// Newest gives the places of a room from its newest one down to those above a place, newest first, with
+	// their events; false where they are not known.
+	Newest func(room roomserver.RoomNID, above int64) ([]roomserver.Item, map[int64]*roomserver.Event, bool, error)
 }
 
 // counting is the work on the counts of one user, in one transaction.
@@ -61,42 +77,98 @@ type counting struct {
 	read    map[roomserver.RoomNID]map[string]int64
 	ignored map[matrix.UserID]bool
 	asked   bool // ignored is read
+	known   *Known
 }
 
-// Counts counts what a user has not read of rooms that they are in, up to where the rooms are now.
-func (p *Push) Counts(tx *store.Tx, user matrix.UserID, rooms []roomserver.Head) (map[roomserver.RoomNID]Unread, error) {
+// Counts counts what a user has not read of rooms that they are in, up to where the rooms are now. Of known,
+// which may be nil, it asks before it reads.
+func (p *Push) Counts(tx *store.Tx, user matrix.UserID, rooms []roomserver.Head, known *Known) (map[roomserver.RoomNID]Unread, error) {
 	out := make(map[roomserver.RoomNID]Unread, len(rooms))
 	if len(rooms) == 0 {
 		return out, nil
 	}
-	c := &counting{p: p, tx: tx, user: user}
-	var err error
-	if c.rules, c.pos, err = p.evaluator(tx, user); err != nil {
-		return nil, err
+	c := &counting{p: p, tx: tx, user: user, known: known}
+	if known != nil {
+		c.ignored, c.asked = known.Ignored, true
 	}
 	nids := make([]roomserver.RoomNID, len(rooms))
 	for i, r := range rooms {
 		nids[i] = r.Room
 	}
-	if c.read, err = p.readUpTo(tx, user, nids); err != nil {
-		return nil, fmt.Errorf("read up to where %s has read: %w", user, err)
-	}
-	sums, err := c.knownSums(nids)
-	if err != nil {
-		return nil, err
-	}
-	began, err := c.memberships(nids)
+	b, err := c.basis(nids)
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range rooms {
-		s, err := c.room(r, sums[r.Room], began[r.Room])
+		s, err := c.room(r, b.sums[r.Room], b.began[r.Room])
 		if err != nil {
 			return nil, fmt.Errorf("count what %s has not read of %s: %w", user, r.ID, err)
+		}
+		if known != nil {
+			s.knownAt(known.Upto)
 		}
 		out[r.Room] = s.unread()
 	}
 	return out, nil
+}
+
+// basis is what counting begins with.
+type basis struct {
+	sums  map[roomserver.RoomNID]*sum  // what was counted before
+	began map[roomserver.RoomNID]int64 // where the memberships began
+}
+
+// basis finds what counting begins with, from memory where nothing of it has changed.
+func (c *counting) basis(rooms []roomserver.RoomNID) (b basis, err error) {
+	if b, ok, err := c.recall(rooms); ok || err != nil {
+		return b, err
+	}
+	if c.rules, c.pos, err = c.p.evaluator(c.tx, c.user); err != nil {
+		return b, err
+	}
+	if c.read, err = c.p.readUpTo(c.tx, c.user, rooms); err != nil {
+		return b, fmt.Errorf("read up to where %s has read: %w", c.user, err)
+	}
+	if b.sums, err = c.knownSums(rooms); err != nil {
+		return b, err
+	}
+	b.began, err = c.memberships(rooms)
+	return b, err
+}
+
+// recall finds in memory what counting begins with; false where it is not all there, or may have changed.
+func (c *counting) recall(rooms []roomserver.RoomNID) (b basis, ok bool, err error) {
+	if c.known == nil {
+		return b, false, nil
+	}
+	b = basis{make(map[roomserver.RoomNID]*sum, len(rooms)), make(map[roomserver.RoomNID]int64, len(rooms))}
+	c.read = make(map[roomserver.RoomNID]map[string]int64, len(rooms))
+	for i, room := range rooms {
+		s, found := c.p.sums.Get(sumKey{c.user, room})
+		if !found {
+			return b, false, nil
+		}
+		at := s.at.Load()
+		if at == 0 || at > c.known.Upto || i > 0 && s.Rules != c.pos || c.known.Changed(at) {
+			return b, false, nil
+		}
+		if more, err := c.known.Read(at); more || err != nil {
+			return b, false, err
+		}
+		b.sums[room], b.began[room], c.read[room], c.pos = s, s.Began, s.Read, s.Rules
+	}
+	c.rules, ok = c.p.compiledAt(c.user, c.pos)
+	return b, ok, nil
+}
+
+// knownAt notes that what the sum was counted by is so up to a position.
+func (s *sum) knownAt(pos int64) {
+	for {
+		was := s.at.Load()
+		if pos <= was || s.at.CompareAndSwap(was, pos) {
+			return
+		}
+	}
 }
 
 func (s *sum) unread() Unread {

@@ -139,7 +139,7 @@ func (w *world) countsOf(p *push.Push, user matrix.UserID) (u push.Unread) {
 		if err != nil {
 			return err
 		}
-		all, err := p.Counts(tx, user, []roomserver.Head{heads[w.nid]})
+		all, err := p.Counts(tx, user, []roomserver.Head{heads[w.nid]}, nil)
 		u = all[w.nid]
 		return err
 	})

@@ -119,11 +119,7 @@ func (p *Push) evaluator(tx *store.Tx, user matrix.UserID) (*Evaluator, int64, e
 	if err != nil {
 		return nil, 0, fmt.Errorf("read push rules: %w", err)
 	}
-	if pos == 0 {
-		return plainFor(user), 0, nil
-	}
-	key := compiledKey{user, pos}
-	if v, ok := p.compiled.Get(key); ok {
+	if v, ok := p.compiledAt(user, pos); ok {
 		return v, pos, nil
 	}
 	c, pos, err := readChanges(tx, user, false)
@@ -133,6 +129,14 @@ func (p *Push) evaluator(tx *store.Tx, user matrix.UserID) (*Evaluator, int64, e
 	v := Compile(user, c.Rules(user))
 	p.compiled.Put(compiledKey{user, pos}, v, v.cost())
 	return v, pos, nil
+}
+
+// compiledAt gives the compiled rules of a user by the position of their newest change, if they are in memory.
+func (p *Push) compiledAt(user matrix.UserID, pos int64) (*Evaluator, bool) {
+	if pos == 0 {
+		return plainFor(user), true
+	}
+	return p.compiled.Get(compiledKey{user, pos})
 }
 
 // CopyRoom gives a user the room rule of one room for another: for those that follow an upgrade.

@@ -32,10 +32,13 @@ type Thread struct {
 // addBundles tells events of a page what others say about them. It asks the database only where there is
 // something to be told.
 func (r *Rooms) addBundles(tx *store.Tx, v Viewer, look *sight, events []*ClientEvent) error {
-	about := make(map[matrix.EventID][]*ClientEvent)
+	var about map[matrix.EventID][]*ClientEvent
 	var targets []matrix.EventID
 	for _, e := range events {
 		if e.Related && e.Tuple == 0 {
+			if about == nil {
+				about = make(map[matrix.EventID][]*ClientEvent)
+			}
 			if about[e.ID()] == nil {
 				targets = append(targets, e.ID())
 			}

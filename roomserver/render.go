@@ -45,27 +45,51 @@ type ClientEvent struct {
 	At         int64             // milliseconds: when it is shown
 }
 
+// Excerpt is some places of a room's timeline, with what the one who shows them knows already.
+type Excerpt struct {
+	Room   RoomNID
+	Items  []Item
+	Events map[int64]*Event // those of the items, as Events gives them in the same moment; nil: they are read
+	Inside bool             // the viewer is in the room
+}
+
 // Render shows places of a room's timeline to a viewer: those that they may see, in the same order.
 func (r *Rooms) Render(tx *store.Tx, v Viewer, room RoomNID, items []Item) ([]*ClientEvent, error) {
-	look, err := r.sight(tx, v, room)
+	return r.RenderExcerpt(tx, v, Excerpt{Room: room, Items: items})
+}
+
+// RenderExcerpt is Render for one who knows more.
+func (r *Rooms) RenderExcerpt(tx *store.Tx, v Viewer, x Excerpt) ([]*ClientEvent, error) {
+	find := r.sight
+	if x.Inside {
+		find = r.sightInside
+	}
+	look, err := find(tx, v, x.Room)
 	if err != nil {
 		return nil, err
 	}
-	return r.render(tx, v, items, look, look)
+	return r.renderExcerpt(tx, v, x, look, look)
 }
 
 // render shows places as one sight lets them be seen, and what others say about them as another one does.
 func (r *Rooms) render(tx *store.Tx, v Viewer, items []Item, look, others *sight) ([]*ClientEvent, error) {
-	nids := make([]int64, len(items))
-	for i, it := range items {
-		nids[i] = it.NID
-	}
-	events, err := r.Events(tx, nids)
-	if err != nil {
-		return nil, err
+	return r.renderExcerpt(tx, v, Excerpt{Items: items}, look, others)
+}
+
+func (r *Rooms) renderExcerpt(tx *store.Tx, v Viewer, x Excerpt, look, others *sight) ([]*ClientEvent, error) {
+	events := x.Events
+	if events == nil {
+		nids := make([]int64, len(x.Items))
+		for i, it := range x.Items {
+			nids[i] = it.NID
+		}
+		var err error
+		if events, err = r.Events(tx, nids); err != nil {
+			return nil, err
+		}
 	}
 	var out []*ClientEvent
-	for _, it := range items {
+	for _, it := range x.Items {
 		e, ok := events[it.NID]
 		if !ok {
 			return nil, fmt.Errorf("the timeline of room %d names the event %d, which is not there", look.room, it.NID)
@@ -121,7 +145,7 @@ func (r *Rooms) complete(tx *store.Tx, v Viewer, events []*ClientEvent) error {
 // addRelated finds the events that others refer to in their unsigned part: the state event that was
 // replaced, and the redaction.
 func (r *Rooms) addRelated(tx *store.Tx, events []*ClientEvent) error {
-	replaced := make(map[*ClientEvent]int64)
+	var replaced map[*ClientEvent]int64
 	var wanted []int64
 	for _, e := range events {
 		if e.RedactedBy != 0 {
@@ -135,6 +159,9 @@ func (r *Rooms) addRelated(tx *store.Tx, events []*ClientEvent) error {
 			return err
 		}
 		if nid, ok := before.Event(e.Tuple); ok {
+			if replaced == nil {
+				replaced = make(map[*ClientEvent]int64)
+			}
 			replaced[e] = nid
 			wanted = append(wanted, nid)
 		}

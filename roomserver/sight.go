@@ -31,21 +31,36 @@ type glance struct {
 }
 
 func (r *Rooms) sight(tx *store.Tx, v Viewer, room RoomNID) (*sight, error) {
-	s := &sight{r: r, tx: tx, room: room, user: v.User, not: v.Ignores, memo: make(map[int64]glance)}
 	ur, ok, err := r.UserRoom(tx, v.User, room)
 	if err != nil {
 		return nil, fmt.Errorf("read the membership of %s: %w", v.User, err)
 	}
+	s := r.newSight(tx, v, room)
 	if ok {
 		if s.joinedUntil, err = s.until(ur); err != nil {
 			return nil, err
 		}
 	}
-	if s.history, _, err = r.Tuple(tx, "m.room.history_visibility", ""); err != nil {
-		return nil, err
+	return s, s.findTuples()
+}
+
+// sightInside is the sight of a viewer who is known to be in the room.
+func (r *Rooms) sightInside(tx *store.Tx, v Viewer, room RoomNID) (*sight, error) {
+	s := r.newSight(tx, v, room)
+	s.joinedUntil = maxSeq
+	return s, s.findTuples()
+}
+
+func (r *Rooms) newSight(tx *store.Tx, v Viewer, room RoomNID) *sight {
+	return &sight{r: r, tx: tx, room: room, user: v.User, not: v.Ignores, memo: make(map[int64]glance, 1)}
+}
+
+func (s *sight) findTuples() (err error) {
+	if s.history, _, err = s.r.Tuple(s.tx, "m.room.history_visibility", ""); err != nil {
+		return err
 	}
-	s.member, _, err = r.Tuple(tx, "m.room.member", string(v.User))
-	return s, err
+	s.member, _, err = s.r.Tuple(s.tx, "m.room.member", string(s.user))
+	return err
 }
 
 // until finds the place up to which the user was in the room.

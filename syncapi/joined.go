@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"astrocyte/matrix"
+	"astrocyte/push"
 	"astrocyte/roomserver"
 )
 
@@ -99,7 +100,7 @@ func (r *reading) countUnread() error {
 	for i, j := range r.out.join {
 		heads[i] = j.head
 	}
-	counts, err := r.a.push.Counts(r.tx, r.viewer.User, heads)
+	counts, err := r.a.push.Counts(r.tx, r.viewer.User, heads, r.known())
 	if err != nil {
 		return fmt.Errorf("count what is unread: %w", err)
 	}
@@ -107,4 +108,34 @@ func (r *reading) countUnread() error {
 		j.unread = counts[j.head.Room]
 	}
 	return nil
+}
+
+// known is what the reading knows that counting asks for.
+func (r *reading) known() *push.Known {
+	user := r.viewer.User
+	return &push.Known{
+		Upto:    r.upto,
+		Changed: func(since int64) bool { return r.a.waker.users.changed(user, since) },
+		Read:    func(since int64) (bool, error) { return r.a.ephemeral.ReadSince(r.tx, user, since, r.upto) },
+		Ignored: r.ignored,
+		Newest:  r.newestPlaces,
+	}
+}
+
+// newestPlaces gives the places of a room above one, newest first, and their events; false where that is
+// not in memory.
+func (r *reading) newestPlaces(room roomserver.RoomNID, above int64) ([]roomserver.Item, map[int64]*roomserver.Event, bool, error) {
+	now, err := r.recent(room, 0)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	n := 0
+	for n < len(now.items) && now.items[n].Seq > above {
+		n++
+	}
+	if n == len(now.items) && !now.whole {
+		return nil, nil, false, nil
+	}
+	events, err := r.eventsAt(room, now.items[:n])
+	return now.items[:n], events, true, err
 }

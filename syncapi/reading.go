@@ -45,8 +45,8 @@ type reading struct {
 // read answers a question.
 func (a *API) read(ctx context.Context, q question) (*news, error) {
 	r := &reading{question: q, a: a}
-	err := a.db.View(ctx, func(tx *store.Tx) error {
-		*r = reading{question: q, a: a, tx: tx, told: make(told)}
+	err := a.view(ctx, func(tx *store.Tx) error {
+		*r = reading{question: q, a: a, tx: tx}
 		return r.run()
 	})
 	if err != nil {
@@ -57,6 +57,15 @@ func (a *API) read(ctx context.Context, q question) (*news, error) {
 	}
 	a.forgetMessages(ctx, r)
 	return r.out, nil
+}
+
+// view runs fn in a transaction of now, which does not begin before something is read that is not in memory.
+// What is kept there is known to be of the transaction's moment by the tails, which are filled up to it.
+func (a *API) view(ctx context.Context, fn func(tx *store.Tx) error) error {
+	if now, known := a.db.Newest(); known {
+		return a.db.ViewAt(ctx, now, fn)
+	}
+	return a.db.View(ctx, fn)
 }
 
 func (r *reading) run() error {
@@ -70,7 +79,7 @@ func (r *reading) run() error {
 	}
 	r.out = &news{next: Token{Pos: r.upto}, form: form{r.filter, r.after}}
 	if r.filter.lazy() {
-		r.sentTo = r.a.sent.at(r.device(), r.shown, r.initial)
+		r.sentTo, r.told = r.a.sent.at(r.device(), r.shown, r.initial), make(told)
 	}
 	for _, part := range []func() error{r.findRooms, r.findIgnored, r.readAccountData, r.readRooms, r.readPresence, r.readDevice, r.readLists} {
 		if err := part(); err != nil {

@@ -2,6 +2,8 @@ package syncapi
 
 import (
 	"fmt"
+	"maps"
+	"sync"
 
 	"astrocyte/lru"
 	"astrocyte/roomserver"
@@ -14,12 +16,15 @@ const (
 	windowMin = 24
 )
 
-// recent is a room as of its newest event: its head, and the newest places of its timeline. When an event
-// comes, many members read the same.
+// recent is a room as of its newest event: its head, and the newest places of its timeline with their events.
+// When an event comes, many members read the same.
 type recent struct {
 	head  roomserver.Head
 	items []roomserver.Item // newest first
 	whole bool              // there are no others
+
+	mu     sync.Mutex
+	events map[int64]*roomserver.Event // those that were asked for; what changes an event comes with another one
 }
 
 // recentKey names a room as of its newest event: with every change of it comes one.
@@ -54,9 +59,75 @@ func (r *reading) recent(room roomserver.RoomNID, places int) (*recent, error) {
 	}
 	now := &recent{head: heads[room], items: items, whole: len(items) < places}
 	if known {
-		r.a.recents.Put(key, now, int64(200+32*len(items)))
+		r.a.recents.Put(key, now, now.cost())
 	}
 	return now, nil
+}
+
+// eventsAt reads the events of places of a room, from memory where another reader has read them.
+func (r *reading) eventsAt(room roomserver.RoomNID, items []roomserver.Item) (map[int64]*roomserver.Event, error) {
+	pos, known := r.a.waker.rooms.newest(room, r.upto)
+	kept, ok := r.a.recents.Get(recentKey{room, pos})
+	if !known || !ok {
+		return r.a.rooms.Events(r.tx, nidsOf(items))
+	}
+	out := make(map[int64]*roomserver.Event, len(items))
+	missing := kept.known(items, out)
+	if len(missing) == 0 {
+		return out, nil
+	}
+	read, err := r.a.rooms.Events(r.tx, nidsOf(missing))
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(out, read)
+	r.a.recents.Put(recentKey{room, pos}, kept, kept.learn(read))
+	return out, nil
+}
+
+// known adds the events of places that are in memory, and gives the places of the others.
+func (n *recent) known(items []roomserver.Item, out map[int64]*roomserver.Event) (missing []roomserver.Item) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, it := range items {
+		if e := n.events[it.NID]; e != nil {
+			out[it.NID] = e
+		} else {
+			missing = append(missing, it)
+		}
+	}
+	return missing
+}
+
+// learn keeps events of the newest places, and says what all of it weighs now. Older events are not asked
+// for so often.
+func (n *recent) learn(events map[int64]*roomserver.Event) (cost int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.events == nil {
+		n.events = make(map[int64]*roomserver.Event, len(events))
+	}
+	for _, it := range n.items {
+		if e := events[it.NID]; e != nil {
+			n.events[it.NID] = e
+		}
+	}
+	cost = n.cost()
+	for _, e := range n.events {
+		cost += int64(len(e.Bytes())) + 500
+	}
+	return cost
+}
+
+// cost is what the places weigh, in bytes.
+func (n *recent) cost() int64 { return int64(300 + 32*len(n.items)) }
+
+func nidsOf(items []roomserver.Item) []int64 {
+	nids := make([]int64, len(items))
+	for i, it := range items {
+		nids[i] = it.NID
+	}
+	return nids
 }
 
 // placesBefore reads places of a timeline, newest first.

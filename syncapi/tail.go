@@ -77,13 +77,14 @@ func (t *tail[K]) anyChanged(since int64) bool {
 	return since < t.floor || t.last > since
 }
 
-// newest gives the position of a thing's last change for a transaction that has filled the tail up to its
-// own position; false where it is not known, or changed since.
+// newest gives a position since which a thing did not change, for a transaction that has filled the tail up
+// to its own position: that of its last change, or of what the tail does not reach back beyond. false: it
+// changed since the transaction.
 func (t *tail[K]) newest(what K, upto int64) (int64, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	pos, known := t.pos[what]
-	return pos, known && pos <= upto
+	pos := max(t.pos[what], t.floor)
+	return pos, t.ready && pos <= upto
 }
 
 // fill reads what the tail does not know yet up to upto, the position of the transaction. It gives what
@@ -94,6 +95,9 @@ func (t *tail[K]) fill(tx *store.Tx, upto int64) ([]K, error) {
 	t.mu.Unlock()
 	if done {
 		return nil, nil
+	}
+	if err := tx.Begin(); err != nil { // nobody waits for a connection who has the lock
+		return nil, err
 	}
 	t.filling.Lock()
 	defer t.filling.Unlock()

@@ -104,7 +104,12 @@ func (r *reading) show(sc *scan, items []roomserver.Item) error {
 	}
 	forward := slices.Clone(items)
 	slices.Reverse(forward)
-	shown, err := r.a.rooms.Render(r.tx, r.viewer, sc.room, forward)
+	events, err := r.eventsAt(sc.room, forward)
+	if err != nil {
+		return fmt.Errorf("read events of room %d: %w", sc.room, err)
+	}
+	_, inside := slices.BinarySearchFunc(r.joined, sc.room, byRoom)
+	shown, err := r.a.rooms.RenderExcerpt(r.tx, r.viewer, roomserver.Excerpt{Room: sc.room, Items: forward, Events: events, Inside: inside})
 	if err != nil {
 		return fmt.Errorf("show the timeline of room %d: %w", sc.room, err)
 	}
