@@ -1,6 +1,7 @@
 package ephemeral
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -19,11 +20,15 @@ type heads struct {
 	filled int64 // up to here
 	rooms  map[roomserver.RoomNID]int64
 	users  map[matrix.UserID]int64
+
+	log  []Receipt // the newest of all rooms, in the order of their positions
+	past int64     // the position after which log is whole
 }
 
 const (
-	maxHeads = 200_000
-	maxFill  = 50_000 // positions: where more were missed, the past is given up
+	maxReceiptLog = 4096 // receipts that are kept for those who will read them
+	maxHeads      = 200_000
+	maxFill       = 50_000 // positions: where more were missed, the past is given up
 )
 
 func newHeads() *heads {
@@ -52,17 +57,20 @@ func (h *heads) fill(tx *store.Tx, upto int64) error {
 		clear(h.rooms)
 		clear(h.users)
 		h.base, h.filled = upto, upto
+		h.log, h.past = nil, upto
 	}
 	if upto <= h.filled {
 		return nil
 	}
-	err := eachNewReceipt(tx, h.filled, upto, func(room roomserver.RoomNID, user matrix.UserID, pos int64) {
-		h.rooms[room] = max(h.rooms[room], pos)
-		h.users[user] = max(h.users[user], pos)
-	})
+	fresh, err := newReceipts(tx, h.filled, upto)
 	if err != nil {
 		return err
 	}
+	for _, r := range fresh {
+		h.rooms[r.Room] = max(h.rooms[r.Room], r.Pos)
+		h.users[r.User] = max(h.users[r.User], r.Pos)
+	}
+	h.keep(fresh)
 	h.filled = upto
 	if len(h.rooms) > maxHeads {
 		h.base = max(h.base, dropOlder(h.rooms))
@@ -71,6 +79,16 @@ func (h *heads) fill(tx *store.Tx, upto int64) error {
 		h.base = max(h.base, dropOlder(h.users))
 	}
 	return nil
+}
+
+// keep adds receipts to the log. The lock is held.
+func (h *heads) keep(fresh []Receipt) {
+	h.log = append(h.log, fresh...)
+	if over := len(h.log) - maxReceiptLog; over > 0 {
+		drop := max(over, maxReceiptLog/2)
+		h.past = h.log[drop-1].Pos
+		h.log = append([]Receipt(nil), h.log[drop:]...) // no array of before, which readers may still have, is changed
+	}
 }
 
 // dropOlder gives up the older half of some heads, and says up to where.
@@ -89,20 +107,24 @@ func dropOlder[K comparable](heads map[K]int64) (base int64) {
 	return base
 }
 
-// since gives those of the rooms that may have receipts after a position.
-func (h *heads) since(tx *store.Tx, rooms []roomserver.RoomNID, since, upto int64) ([]int64, error) {
+// since gives those of the rooms that may have receipts after a position, and where the log is whole from
+// there on, what came since.
+func (h *heads) since(tx *store.Tx, rooms []roomserver.RoomNID, since, upto int64) (moved []roomserver.RoomNID, log []Receipt, whole bool, err error) {
 	if err := h.upTo(tx, upto); err != nil {
-		return nil, err
+		return nil, nil, false, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var out []int64
 	for _, room := range rooms {
 		if since < h.base || h.rooms[room] > since {
-			out = append(out, int64(room))
+			moved = append(moved, room)
 		}
 	}
-	return out, nil
+	if len(moved) == 0 || since < h.past {
+		return moved, nil, false, nil
+	}
+	i, _ := slices.BinarySearchFunc(h.log, since+1, func(r Receipt, pos int64) int { return cmp.Compare(r.Pos, pos) })
+	return moved, h.log[i:], true, nil
 }
 
 // ReadSince says whether a user may have new receipts after a position, for a transaction at the position

@@ -1,10 +1,12 @@
 package ephemeral
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"astrocyte/account"
 	"astrocyte/bus"
@@ -188,3 +190,32 @@ func (e *Ephemeral) Deactivated(tx *store.Tx, user matrix.UserID, _ bool) error 
 
 // OnRead has fn called in each transaction in which a user reads further. It is set before anything runs.
 func (e *Ephemeral) OnRead(fn func(tx *store.Tx, user matrix.UserID) error) { e.onRead = fn }
+
+// receiptKey is a receipt that moves forward.
+type receiptKey struct {
+	room    roomserver.RoomNID
+	user    matrix.UserID
+	private bool
+	thread  string
+}
+
+// pick finds the receipts of some rooms in a log, up to a position: the newest of each, without the private ones
+// of others, in the order of rooms and positions.
+func pick(log []Receipt, rooms []roomserver.RoomNID, upto int64, user matrix.UserID) []Receipt {
+	wanted := make(map[roomserver.RoomNID]bool, len(rooms))
+	for _, room := range rooms {
+		wanted[room] = true
+	}
+	var out []Receipt
+	newer := make(map[receiptKey]bool)
+	for _, r := range slices.Backward(log) {
+		key := receiptKey{r.Room, r.User, r.Private, r.Thread}
+		if r.Pos > upto || !wanted[r.Room] || r.Private && r.User != user || newer[key] {
+			continue
+		}
+		newer[key] = true
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b Receipt) int { return cmp.Or(cmp.Compare(a.Room, b.Room), cmp.Compare(a.Pos, b.Pos)) })
+	return out
+}

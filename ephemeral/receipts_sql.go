@@ -35,17 +35,10 @@ func writeReceipt(tx *store.Tx, r Receipt) error {
 	return err
 }
 
-// eachNewReceipt goes over the receipts between two positions.
-func eachNewReceipt(tx *store.Tx, after, upto int64, fn func(room roomserver.RoomNID, user matrix.UserID, pos int64)) error {
-	return store.Each(tx, func(row store.Row) error {
-		var room, pos int64
-		var user matrix.UserID
-		if err := row.Scan(&room, &user, &pos); err != nil {
-			return err
-		}
-		fn(roomserver.RoomNID(room), user, pos)
-		return nil
-	}, `SELECT room_nid, user_id, pos FROM receipts WHERE pos > $1 AND pos <= $2`, after, upto)
+// newReceipts reads the receipts between two positions, in their order.
+func newReceipts(tx *store.Tx, after, upto int64) ([]Receipt, error) {
+	return store.Select(tx, scanReceipt, `
+		SELECT `+receiptColumns+` FROM receipts WHERE pos > $1 AND pos <= $2 ORDER BY pos`, after, upto)
 }
 
 // maxFirstReceipts bounds the receipts of a room that a first answer tells: the newest.
@@ -57,12 +50,14 @@ func (e *Ephemeral) ReceiptsSince(tx *store.Tx, rooms []roomserver.RoomNID, sinc
 	if since <= 0 {
 		return e.allReceipts(tx, rooms, upto, user)
 	}
-	moved, err := e.heads.since(tx, rooms, since, upto)
-	if err != nil {
+	moved, log, whole, err := e.heads.since(tx, rooms, since, upto)
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("find rooms with new receipts: %w", err)
-	}
-	if len(moved) == 0 {
+	case len(moved) == 0:
 		return nil, nil
+	case whole:
+		return pick(log, moved, upto, user), nil
 	}
 	return store.Select(tx, scanReceipt, `
 		SELECT `+receiptColumns+` FROM receipts
