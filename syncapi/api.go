@@ -67,12 +67,14 @@ func New(o Options) *API {
 	}
 	waker := newWaker(o.DB, o.Bus, o.Log, o.Now)
 	waker.circles = newCircles(&o, waker.users)
-	return &API{
+	a := &API{
 		db: o.DB, rooms: o.Rooms, accounts: o.Accounts, log: o.Log, now: o.Now,
 		waker: waker, sent: newSent(), recents: newRecents(), filters: lru.New[filterKey, *filter](filtersMemory),
 		limiter: o.Limiter, ephemeral: o.Ephemeral, sockets: newSockets(),
 		push: o.Push, encryption: o.Encryption,
 	}
+	waker.warm = a.warm
+	return a
 }
 
 // Routes registers the endpoints.

@@ -1,12 +1,14 @@
 package syncapi
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"sync"
 
 	"astrocyte/lru"
 	"astrocyte/roomserver"
+	"astrocyte/store"
 )
 
 const (
@@ -140,4 +142,36 @@ func (r *reading) placesBefore(room roomserver.RoomNID, below int64, n int) ([]r
 		return nil, err
 	}
 	return now.items[:min(n, len(now.items))], nil
+}
+
+// warmMost bounds the events of a room that are read before those are woken who wait for them.
+const warmMost = 16
+
+// warm reads what is new in rooms, for the many who will ask for it.
+func (a *API) warm(ctx context.Context, rooms []roomserver.RoomNID) error {
+	return a.view(ctx, func(tx *store.Tx) error {
+		r := &reading{a: a, tx: tx}
+		var err error
+		if r.upto, err = tx.Pos(); err != nil {
+			return err
+		}
+		before := a.waker.rooms.upto()
+		if err := a.waker.fill(tx, r.upto); err != nil {
+			return err
+		}
+		for _, room := range rooms {
+			now, err := r.recent(room, 0)
+			if err != nil {
+				return err
+			}
+			n := 0
+			for n < min(len(now.items), warmMost) && (n == 0 || now.items[n].Pos > before) {
+				n++
+			}
+			if _, err := r.eventsAt(room, now.items[:n]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

@@ -77,6 +77,13 @@ func (t *tail[K]) anyChanged(since int64) bool {
 	return since < t.floor || t.last > since
 }
 
+// upto is the position up to which the tail is filled.
+func (t *tail[K]) upto() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.filled
+}
+
 // newest gives a position since which a thing did not change, for a transaction that has filled the tail up
 // to its own position: that of its last change, or of what the tail does not reach back beyond. false: it
 // changed since the transaction.

@@ -18,6 +18,8 @@ import (
 const (
 	// checkEvery is how often the database is looked at for what no hint came of.
 	checkEvery = 3 * time.Second
+	// gatherMost bounds the changes of the bus that are heeded at once.
+	gatherMost = 256
 	// watchIdle is how long the rooms of a user are kept whom nobody waits for.
 	watchIdle = 10 * time.Minute
 	// sweepEvery is how often idle watches are looked for.
@@ -34,6 +36,8 @@ type waker struct {
 	rooms   *tail[roomserver.RoomNID]
 	users   *tail[matrix.UserID]
 	circles *circles
+	// warm reads what many will ask for who are about to be woken, so that they find it in memory.
+	warm func(ctx context.Context, rooms []roomserver.RoomNID) error
 	// members and lists wake nobody: what changes them is told as a change of rooms or users too.
 	members *tail[roomserver.RoomNID] // where memberships began
 	lists   *tail[matrix.UserID]      // whose devices changed
@@ -116,10 +120,7 @@ func (k *waker) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case c := <-sub.C:
-			if c.Kind == bus.Presence && k.circles.most > 0 {
-				moved.add(c)
-			}
-			k.heed(c)
+			k.heed(ctx, k.gather(c, sub.C, moved))
 		case <-moved.due.C:
 			if err := k.wakeCircles(ctx, moved.take()); err != nil && ctx.Err() == nil {
 				k.log.Error("look for those who are told of presence", "err", err)
@@ -134,31 +135,89 @@ func (k *waker) Run(ctx context.Context) error {
 	}
 }
 
-// heed wakes those whom a change concerns.
-func (k *waker) heed(c bus.Change) {
+// hints are what changes of the bus say: who is to be woken.
+type hints struct {
+	rooms []roomserver.RoomNID
+	users []matrix.UserID
+	all   bool
+}
+
+// gather takes a change and those that have come since, up to gatherMost.
+func (k *waker) gather(c bus.Change, more <-chan bus.Change, moved *gathering) *hints {
+	h := new(hints)
+	for range gatherMost {
+		if c.Kind == bus.Presence && k.circles.most > 0 {
+			moved.add(c)
+		}
+		k.note(h, c)
+		select {
+		case c = <-more:
+		default:
+			return h
+		}
+	}
+	return h
+}
+
+// note takes a hint.
+func (k *waker) note(h *hints, c bus.Change) {
 	switch c.Kind {
 	case bus.Room:
-		nid, err := strconv.ParseInt(c.Key, 10, 64)
-		if err != nil {
-			return
+		if nid, err := strconv.ParseInt(c.Key, 10, 64); err == nil {
+			k.rooms.note(roomserver.RoomNID(nid), c.Pos)
+			h.rooms = append(h.rooms, roomserver.RoomNID(nid))
 		}
-		k.rooms.note(roomserver.RoomNID(nid), c.Pos)
-		k.wakeRooms(roomserver.RoomNID(nid))
 	case bus.Typing:
 		k.mu.Lock()
-		nid, watched := k.byID[matrix.RoomID(c.Key)]
-		k.mu.Unlock()
-		if watched {
-			k.wakeRooms(nid)
+		if nid, watched := k.byID[matrix.RoomID(c.Key)]; watched {
+			h.rooms = append(h.rooms, nid)
 		}
+		k.mu.Unlock()
 	case bus.User:
 		k.users.note(matrix.UserID(c.Key), c.Pos)
-		k.wakeUsers(matrix.UserID(c.Key))
+		h.users = append(h.users, matrix.UserID(c.Key))
 	case account.TokensChanged:
-		k.wakeUsers(matrix.UserID(c.Key)) // some of them may have nothing to wait for any more
+		h.users = append(h.users, matrix.UserID(c.Key)) // some of them may have nothing to wait for any more
 	case bus.Lost:
-		k.wakeAll()
+		h.all = true
 	}
+}
+
+// heed wakes those whom changes concern. Where they are many in one room, what they will read is read before.
+func (k *waker) heed(ctx context.Context, h *hints) {
+	if h.all {
+		k.wakeAll()
+		return
+	}
+	k.wakeUsers(h.users...)
+	slices.Sort(h.rooms)
+	rooms := slices.Compact(h.rooms)
+	if many := k.withMany(rooms); len(many) > 0 && k.warm != nil {
+		if err := k.warm(ctx, many); err != nil && ctx.Err() == nil {
+			k.log.Error("read rooms for those who wait", "err", err)
+		}
+	}
+	k.wakeRooms(rooms...)
+}
+
+// withMany gives those of the rooms in which several wait.
+func (k *waker) withMany(rooms []roomserver.RoomNID) []roomserver.RoomNID {
+	const several = 3
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var out []roomserver.RoomNID
+	for _, nid := range rooms {
+		n := 0
+		if a := k.audiences[nid]; a != nil {
+			for _, w := range a.watches {
+				if n += len(w.waiters); n >= several {
+					out = append(out, nid)
+					break
+				}
+			}
+		}
+	}
+	return out
 }
 
 // wakeRooms signals all who watch the rooms.
