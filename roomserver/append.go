@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"astrocyte/matrix"
+	"astrocyte/matrix/canonicaljson"
 	"astrocyte/roomserver/rules"
 	"astrocyte/roomserver/state"
 )
@@ -128,7 +129,7 @@ func (b *batch) build(h *head, d *Draft, auth []*Event) (*Event, error) {
 	}
 	p := rules.Proto{
 		RoomID: h.id, Sender: d.Sender, Type: d.Type, StateKey: d.StateKey, Content: d.Content,
-		Redacts: d.Redacts, Depth: h.depth + 1, OriginServerTS: d.Timestamp,
+		Redacts: d.Redacts, Depth: min(h.depth+1, canonicaljson.MaxInt), OriginServerTS: d.Timestamp,
 	}
 	if p.OriginServerTS == 0 {
 		p.OriginServerTS = b.r.now().UnixMilli()
@@ -157,52 +158,61 @@ func (b *batch) build(h *head, d *Draft, auth []*Event) (*Event, error) {
 	return e, err
 }
 
-// authorize holds an event against the rules and the room's current state.
+// authorize holds a draft against the rules and the room's current state.
 func (b *batch) authorize(h *head, e *Event) error {
-	var failed error
-	lookup := func(tp, key string) *rules.Event {
-		found, err := b.stateEvent(h, rules.StateKey{Type: tp, Key: key})
-		if err != nil {
-			failed = err
-		}
-		if found == nil {
-			return nil
-		}
-		return found.Event
-	}
-	err := rules.Authorize(e.Event, lookup)
-	if failed != nil {
-		return fmt.Errorf("load the state to authorize by: %w", failed)
-	}
-	var refused *rules.Refused
-	if errors.As(err, &refused) {
-		return matrix.Forbidden("%s", refused.Why)
+	why, err := b.refusal(h.state, e.Event)
+	if err == nil && why != nil {
+		err = matrix.Forbidden("%s", why.Why)
 	}
 	return err
 }
 
-// advance gives an event its place behind the room's newest, and the room its new state.
-func (b *batch) advance(h *head, s *staged) error {
-	if key, ok := s.StateKey(); ok {
-		if err := b.noteMember(h, s, key); err != nil {
-			return err
-		}
-		next, err := b.r.states.Next(b.ctx, int64(h.nid), h.state, []state.Entry{{Tuple: s.Tuple, Event: s.NID}})
+// refusal holds an event against the rules and a state. It is nil where they allow it.
+func (b *batch) refusal(st *state.State, ev *rules.Event) (*rules.Refused, error) {
+	var failed error
+	err := rules.Authorize(ev, func(tp, key string) *rules.Event {
+		found, err := b.stateEventIn(st, rules.StateKey{Type: tp, Key: key})
 		if err != nil {
+			failed = err
+		}
+		return bare(found)
+	})
+	if failed != nil {
+		return nil, fmt.Errorf("load the state to authorize by: %w", failed)
+	}
+	var refused *rules.Refused
+	if errors.As(err, &refused) {
+		return refused, nil
+	}
+	return nil, err
+}
+
+// advance gives a draft its place behind all extremities of the room, and the room its new state.
+func (b *batch) advance(h *head, s *staged) error {
+	next := h.state
+	if s.Tuple != 0 {
+		var err error
+		if next, err = b.next(h, h.state, state.Entry{Tuple: s.Tuple, Event: s.NID}); err != nil {
 			return err
 		}
-		h.state = next
-		b.states = append(b.states, state.Made{Room: int64(h.nid), State: next})
+		s.SnapAfter = next.NID()
 	}
+	return b.place(h, s, next, []int64{s.NID})
+}
+
+// place puts an event into the timeline behind the newest, and gives the room its new state and
+// extremities.
+func (b *batch) place(h *head, s *staged, next *state.State, extremities []int64) error {
+	b.know(s.Event)
+	if err := b.noteMoves(h, s, next); err != nil {
+		return err
+	}
+	h.state, h.extremities = next, extremities
 	h.seq++
 	h.depth = max(h.depth, s.Depth())
-	h.extremities = append(slices.DeleteFunc(slices.Clone(h.extremities), func(x int64) bool {
-		return slices.Contains(s.PrevNIDs, x)
-	}), s.NID)
 	h.dirty = true
 	s.seq, s.snap = h.seq, h.state.NID()
 	b.staged = append(b.staged, s)
-	b.byNID[s.NID] = s.Event
 	return b.noteRedaction(h, s)
 }
 
@@ -227,21 +237,27 @@ func (b *batch) noteRedaction(h *head, s *staged) error {
 	return nil
 }
 
-// sign adds our signature to all that was staged. The ids do not depend on it, so it is done for many
-// events at once, on all processors.
+// sign adds our signature to all drafts that were staged. The ids do not depend on it, so it is done for
+// many events at once, on all processors.
 func (b *batch) sign() {
+	ours := make([]*staged, 0, len(b.staged))
+	for _, s := range b.staged {
+		if s.draft != nil {
+			ours = append(ours, s)
+		}
+	}
 	work := func(part []*staged) {
 		for _, s := range part {
 			s.Event.Event = s.Event.Event.Sign(b.r.server, b.r.keyID, b.r.key)
 		}
 	}
-	if len(b.staged) < 4 {
-		work(b.staged)
+	if len(ours) < 4 {
+		work(ours)
 		return
 	}
 	var wg sync.WaitGroup
-	size := max(1, (len(b.staged)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
-	for part := range slices.Chunk(b.staged, size) {
+	size := max(1, (len(ours)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	for part := range slices.Chunk(ours, size) {
 		wg.Go(func() { work(part) })
 	}
 	wg.Wait()

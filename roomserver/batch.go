@@ -21,11 +21,16 @@ type batch struct {
 	tx    *store.Tx
 	rooms map[RoomNID]*head
 
-	staged []*staged          // timeline events, in order
-	byNID  map[int64]*Event   // the same, for those that build on them
-	states []state.Made       // snapshots
-	txns   map[txnKey]*staged // answers to be repeated
-	later  []func() error     // further writes of the wishes, done after the events are in
+	staged []*staged                 // timeline events, in order
+	kept   []*kept                   // events that are not for the timeline
+	byNID  map[int64]*Event          // both, for those that build on them
+	byID   map[matrix.EventID]*Event // the same
+	states []state.Made              // snapshots
+	made   map[int64]*state.State    // the same, by their nids
+	names  []name                    // numbers that are given to event ids
+	moved  []*moved                  // changes of memberships
+	txns   map[txnKey]*staged        // answers to be repeated
+	later  []func() error            // further writes of the wishes, done after the events are in
 	redact []redaction
 }
 
@@ -49,12 +54,17 @@ type head struct {
 // staged is an event that this batch adds to its room's timeline.
 type staged struct {
 	*Event
-	seq     int64
-	pos     int64 // known only when all is staged
-	snap    int64 // the room's state once it is there
-	draft   *Draft
-	was, is matrix.Membership // of a member event
-	told    []byte            // the stripped state for an invited or knocking user of ours
+	seq   int64
+	pos   int64  // known only when all is staged
+	snap  int64  // the room's state once it is there
+	draft *Draft // nil: it came from another server
+}
+
+// kept is an event that is stored beside the timeline: an outlier, or one that was rejected or
+// soft-failed.
+type kept struct {
+	*Event
+	why string // it was refused
 }
 
 // redaction is the effect of an accepted redaction on an event of the same room.
@@ -68,6 +78,8 @@ func newBatch(ctx context.Context, r *Rooms, tx *store.Tx) *batch {
 		r: r, ctx: ctx, tx: tx,
 		rooms: make(map[RoomNID]*head),
 		byNID: make(map[int64]*Event),
+		byID:  make(map[matrix.EventID]*Event),
+		made:  make(map[int64]*state.State),
 		txns:  make(map[txnKey]*staged),
 	}
 }
@@ -126,7 +138,10 @@ func (b *batch) room(nid RoomNID) (*head, error) {
 // mark remembers how far staging is, for rewind. A wish changes no rooms but those it names and those
 // it makes.
 func (b *batch) mark(rooms []RoomNID) mark {
-	m := mark{staged: len(b.staged), states: len(b.states), later: len(b.later), redact: len(b.redact)}
+	m := mark{
+		staged: len(b.staged), kept: len(b.kept), states: len(b.states), names: len(b.names), moved: len(b.moved),
+		later: len(b.later), redact: len(b.redact),
+	}
 	for _, nid := range rooms {
 		if h, ok := b.rooms[nid]; ok {
 			m.heads = append(m.heads, *h)
@@ -136,14 +151,21 @@ func (b *batch) mark(rooms []RoomNID) mark {
 }
 
 type mark struct {
-	staged, states, later, redact int
-	heads                         []head
+	staged, kept, states, names, moved, later, redact int
+
+	heads []head
 }
 
 // rewind takes back what was staged since the mark.
 func (b *batch) rewind(m mark) {
+	for _, k := range b.kept[m.kept:] {
+		b.unknow(k.Event)
+	}
+	for _, made := range b.states[m.states:] {
+		delete(b.made, made.State.NID())
+	}
 	for _, s := range b.staged[m.staged:] {
-		delete(b.byNID, s.NID)
+		b.unknow(s.Event)
 		if s.draft != nil && s.draft.Txn != nil {
 			delete(b.txns, s.draft.key())
 		}
@@ -151,11 +173,45 @@ func (b *batch) rewind(m mark) {
 			delete(b.rooms, s.Room)
 		}
 	}
-	b.staged, b.states = b.staged[:m.staged], b.states[:m.states]
+	b.staged, b.kept, b.states = b.staged[:m.staged], b.kept[:m.kept], b.states[:m.states]
+	b.names, b.moved = b.names[:m.names], b.moved[:m.moved]
 	b.later, b.redact = b.later[:m.later], b.redact[:m.redact]
 	for _, h := range m.heads {
 		b.rooms[h.nid] = &h
 	}
+}
+
+// know makes an event of this batch known to those that build on it.
+func (b *batch) know(e *Event) { b.byNID[e.NID], b.byID[e.ID()] = e, e }
+
+func (b *batch) unknow(e *Event) {
+	delete(b.byNID, e.NID)
+	delete(b.byID, e.ID())
+}
+
+// next makes the state that follows from one by changes, and stages its snapshot.
+func (b *batch) next(h *head, st *state.State, changes ...state.Entry) (*state.State, error) {
+	next, err := b.r.states.Next(b.ctx, int64(h.nid), st, changes)
+	if err == nil && next != st {
+		b.use(h, next)
+	}
+	return next, err
+}
+
+// use stages the snapshot of a state that was made for this batch, or before it.
+func (b *batch) use(h *head, st *state.State) {
+	if _, staged := b.made[st.NID()]; !staged {
+		b.made[st.NID()] = st
+		b.states = append(b.states, state.Made{Room: int64(h.nid), State: st})
+	}
+}
+
+// load reads the state of a snapshot, of this batch or an older one.
+func (b *batch) load(snap int64) (*state.State, error) {
+	if st, ok := b.made[snap]; ok {
+		return st, nil
+	}
+	return b.r.states.Load(b.tx, snap)
 }
 
 // event finds an event of this batch or an older one.
@@ -168,11 +224,16 @@ func (b *batch) event(nid int64) (*Event, error) {
 
 // stateEvent finds the event that holds a (type, state key) in a room's current state, nil if none does.
 func (b *batch) stateEvent(h *head, key rules.StateKey) (*Event, error) {
+	return b.stateEventIn(h.state, key)
+}
+
+// stateEventIn finds the event that holds a (type, state key) in a state, nil if none does.
+func (b *batch) stateEventIn(st *state.State, key rules.StateKey) (*Event, error) {
 	tuple, ok, err := b.r.states.Tuple(b.tx, key)
 	if err != nil || !ok {
 		return nil, err
 	}
-	nid, ok := h.state.Event(tuple)
+	nid, ok := st.Event(tuple)
 	if !ok {
 		return nil, nil
 	}
@@ -191,14 +252,14 @@ func (b *batch) write() error {
 		{"states", func() error { return state.Insert(b.tx, b.states) }},
 		{"relations", b.writeRelations},
 		{"redactions", b.writeRedactions},
-		{"positions", b.place},
+		{"positions", b.takePositions},
 		{"timeline", b.insertTimeline},
 		{"members", b.writeMembers},
 		{"rooms", b.writeHeads},
 		{"transaction ids", b.insertTxns},
 	}
 	for _, s := range steps {
-		if len(b.staged) == 0 {
+		if len(b.staged)+len(b.kept) == 0 {
 			break
 		}
 		if err := s.do(); err != nil {
@@ -214,9 +275,12 @@ func (b *batch) write() error {
 	return nil
 }
 
-// place takes a position for each staged event.
-func (b *batch) place() error {
+// takePositions takes a position for each staged event.
+func (b *batch) takePositions() error {
 	n := int64(len(b.staged))
+	if n == 0 {
+		return nil
+	}
 	last, err := b.tx.NextPos(n)
 	if err != nil {
 		return err
@@ -232,8 +296,10 @@ func (b *batch) announce() {
 	newest := make(map[RoomNID]int64, len(b.rooms))
 	for _, s := range b.staged {
 		newest[s.Room] = s.pos
-		if user, ok := s.StateKey(); ok && s.was != s.is && b.r.ours(matrix.UserID(user)) {
-			b.tx.Announce(bus.Change{Kind: bus.User, Key: user, Pos: s.pos})
+	}
+	for _, m := range b.moved {
+		if m.was != m.is && b.r.ours(m.user) {
+			b.tx.Announce(bus.Change{Kind: bus.User, Key: string(m.user), Pos: m.by.pos})
 		}
 	}
 	for nid, pos := range newest {
@@ -242,6 +308,11 @@ func (b *batch) announce() {
 	b.tx.AfterCommit(func() {
 		for _, s := range b.staged {
 			b.r.events.Put(s.NID, s.Event, s.cost())
+		}
+		for _, k := range b.kept {
+			if k.settled() {
+				b.r.events.Put(k.NID, k.Event, k.cost())
+			}
 		}
 	})
 }

@@ -60,26 +60,62 @@ func insertRoomID(tx *store.Tx, h *head) error {
 	return err
 }
 
+// insertEvents stores the events of the batch. Some were known before by their id, or as outliers.
 func (b *batch) insertEvents() error {
-	ids := make([][]any, len(b.staged))
-	events := make([][]any, len(b.staged))
-	bytes := make([][]any, len(b.staged))
-	for i, s := range b.staged {
-		shard := s.Room.Shard()
-		ids[i] = []any{string(s.ID()), s.NID, int64(s.Room)}
-		events[i] = []any{
-			shard, s.NID, int64(s.Room), string(s.ID()), s.Status, s.Tuple, s.SnapBefore, s.Rank,
-			encodeNIDs(s.PrevNIDs), encodeNIDs(s.AuthNIDs), int64(0), s.seq, string(s.TxnDevice), s.TxnID,
+	claimed := make([][]any, 0, len(b.staged)+len(b.names))
+	var mentioned [][]any
+	for _, n := range b.names {
+		row := []any{string(n.id), n.nid, int64(n.room)}
+		if n.claimed {
+			claimed = append(claimed, row)
+		} else {
+			mentioned = append(mentioned, row)
 		}
-		bytes[i] = []any{shard, s.NID, int64(0), s.Bytes()}
+	}
+	events := make([][]any, 0, len(b.staged)+len(b.kept))
+	bytes := make([][]any, 0, len(b.staged)+len(b.kept))
+	add := func(e *Event, seq int64, why string) {
+		shard := e.Room.Shard()
+		events = append(events, []any{
+			shard, e.NID, int64(e.Room), string(e.ID()), e.Status, e.Tuple, e.SnapBefore, e.SnapAfter, e.Rank,
+			encodeNIDs(e.PrevNIDs), encodeNIDs(e.AuthNIDs), int64(0), seq, string(e.TxnDevice), e.TxnID, why,
+		})
+		bytes = append(bytes, []any{shard, e.NID, int64(0), e.Bytes()})
+	}
+	for _, s := range b.staged {
+		if s.draft != nil {
+			claimed = append(claimed, []any{string(s.ID()), s.NID, int64(s.Room)})
+		}
+		add(s.Event, s.seq, "")
+	}
+	for _, k := range b.kept {
+		add(k.Event, 0, k.why)
 	}
 	return bulk(b.tx,
-		store.Bulk{Table: "event_ids", Columns: []string{"event_id", "event_nid", "room_nid"}, Rows: ids},
-		store.Bulk{Table: "events", Columns: []string{
-			"shard", "event_nid", "room_nid", "event_id", "status", "tuple_nid", "snap_before", "auth_rank",
-			"prev", "auth", "redacted_by", "seq", "txn_device", "txn_id",
-		}, Rows: events},
-		store.Bulk{Table: "event_json", Columns: []string{"shard", "event_nid", "codec", "json"}, Rows: bytes},
+		store.Bulk{
+			Table: "event_ids", Columns: []string{"event_id", "event_nid", "room_nid"}, Rows: claimed,
+			// Who only mentions an id in another room has no claim to it.
+			OnConflict: `ON CONFLICT (event_id) DO UPDATE SET event_nid = excluded.event_nid, room_nid = excluded.room_nid`,
+		},
+		store.Bulk{
+			Table: "event_ids", Columns: []string{"event_id", "event_nid", "room_nid"}, Rows: mentioned,
+			OnConflict: `ON CONFLICT (event_id) DO NOTHING`,
+		},
+		store.Bulk{
+			Table: "events",
+			Columns: []string{
+				"shard", "event_nid", "room_nid", "event_id", "status", "tuple_nid", "snap_before", "snap_after", "auth_rank",
+				"prev", "auth", "redacted_by", "seq", "txn_device", "txn_id", "why",
+			},
+			Rows: events,
+			OnConflict: `ON CONFLICT (shard, event_nid) DO UPDATE SET status = excluded.status, snap_before = excluded.snap_before,
+				snap_after = excluded.snap_after, auth_rank = excluded.auth_rank, prev = excluded.prev, auth = excluded.auth,
+				seq = excluded.seq, why = excluded.why`,
+		},
+		store.Bulk{
+			Table: "event_json", Columns: []string{"shard", "event_nid", "codec", "json"}, Rows: bytes,
+			OnConflict: `ON CONFLICT (shard, event_nid) DO UPDATE SET codec = excluded.codec, json = excluded.json`,
+		},
 	)
 }
 
@@ -160,18 +196,23 @@ func (b *batch) writeHeads() error {
 func (b *batch) writeMembers() error {
 	var all, own [][]any
 	for _, m := range b.memberRows() {
-		shard, room := m.Room.Shard(), int64(m.Room)
-		all = append(all, []any{shard, room, string(m.user), string(m.is), m.NID, m.began})
-		if b.r.ours(m.user) {
-			told := m.told
-			if told == nil {
-				told = []byte{}
-			}
-			own = append(own, []any{
-				m.user.Shard(), string(m.user), room, string(b.rooms[m.Room].id), string(m.is), string(m.Sender()),
-				m.NID, m.seq, m.began, int64(0), told,
-			})
+		shard, room := m.room.Shard(), int64(m.room)
+		all = append(all, []any{shard, room, string(m.user), string(m.is), m.event.NID, m.began})
+		if !b.r.ours(m.user) {
+			continue
 		}
+		told := m.told
+		if told == nil {
+			told = []byte{}
+		}
+		seq, err := b.seqOf(m)
+		if err != nil {
+			return err
+		}
+		own = append(own, []any{
+			m.user.Shard(), string(m.user), room, string(b.rooms[m.room].id), string(m.is), string(m.event.Sender()),
+			m.event.NID, seq, m.began, int64(0), told,
+		})
 	}
 	err := bulk(b.tx,
 		store.Bulk{
@@ -198,6 +239,20 @@ func (b *batch) writeMembers() error {
 		return err
 	}
 	return writeServers(b.tx, b.serverChanges())
+}
+
+// seqOf finds where a member event stands in the timeline; 0: it is not there.
+func (b *batch) seqOf(m *moved) (int64, error) {
+	if m.event == m.by.Event {
+		return m.by.seq, nil
+	}
+	for _, s := range b.staged {
+		if s.Event == m.event {
+			return s.seq, nil
+		}
+	}
+	it, _, err := itemOf(b.tx, m.event.NID)
+	return it.Seq, err
 }
 
 type serverKey struct {

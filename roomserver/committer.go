@@ -27,9 +27,9 @@ type wish struct {
 	// rooms are those whose rows the wish reads and writes, apart from one that it creates.
 	rooms []RoomNID
 	// fulfil stages the wish on a batch. It may run again, on another batch, so it only sets what it
-	// sets anew. A *matrix.Error fails this wish alone, any other error the batch.
+	// sets anew. A refusal fails this wish alone, any other error the batch.
 	fulfil func(b *batch) error
-	// refused is the last run's *matrix.Error.
+	// refused is the last run's refusal.
 	refused error
 	done    chan error
 }
@@ -135,8 +135,7 @@ func (r *Rooms) runBatch(ctx context.Context, tx *store.Tx, wishes []*wish) erro
 		mark := b.mark(w.rooms)
 		w.refused = nil
 		err := w.fulfil(b)
-		var refusal *matrix.Error
-		if errors.As(err, &refusal) {
+		if refusal(err) {
 			b.rewind(mark)
 			w.refused = err
 		} else if err != nil {
@@ -144,4 +143,13 @@ func (r *Rooms) runBatch(ctx context.Context, tx *store.Tx, wishes []*wish) erro
 		}
 	}
 	return b.write()
+}
+
+// refusal says whether an error is about one wish alone: the caller's fault, or something that has to be
+// done before.
+func refusal(err error) bool {
+	var fault *matrix.Error
+	var gap *Gap
+	var open *unresolved
+	return errors.As(err, &fault) || errors.As(err, &gap) || errors.As(err, &open)
 }

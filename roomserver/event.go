@@ -24,7 +24,8 @@ type Event struct {
 	Room       RoomNID
 	Tuple      int64 // 0: not a state event
 	Rank       int64 // in the room's auth DAG
-	SnapBefore int64 // the state before it
+	SnapBefore int64 // the state before it; 0: empty, or not known
+	SnapAfter  int64 // of a state event: the state with it; 0: see batch.after
 	PrevNIDs   []int64
 	AuthNIDs   []int64
 	TxnDevice  matrix.DeviceID // of ours that sent it, and with which transaction id; else empty
@@ -33,6 +34,18 @@ type Event struct {
 	Status     int64
 	RedactedBy int64 // nid of the redaction that took effect, or 0
 	Related    bool  // others say more about it than an annotation
+}
+
+// settled says that the event has its place in the DAG, with the state before it. Another one, known for
+// its being an auth event or part of a state, may still get one, so it is not for caches.
+func (e *Event) settled() bool {
+	switch e.Status {
+	case statusAccepted, statusSoftFailed:
+		return true
+	case statusRejected:
+		return e.SnapBefore != 0
+	}
+	return false
 }
 
 // cost is what an event weighs in a cache, in bytes.

@@ -42,7 +42,7 @@ func (r *Rooms) load(tx *store.Tx, nids []int64) (map[int64]*Event, error) {
 			return nil, fmt.Errorf("read the stored event %s: %w", row.id, err)
 		}
 		out[e.NID] = &e
-		if e.Status != statusOutlier { // an outlier may still become a full event
+		if e.settled() {
 			r.events.Put(e.NID, &e, e.cost())
 		}
 	}
@@ -87,12 +87,50 @@ func (r *Rooms) Events(tx *store.Tx, nids []int64) (map[int64]*Event, error) {
 	return out, nil
 }
 
+// held reads events from the cache and the database. Their redaction may be older than the transaction.
+// Those that are not there are not in the answer.
+func (r *Rooms) held(tx *store.Tx, nids []int64) (map[int64]*Event, error) {
+	out := make(map[int64]*Event, len(nids))
+	var missing []int64
+	for _, nid := range nids {
+		if e, ok := r.events.Get(nid); ok {
+			out[nid] = e
+		} else {
+			missing = append(missing, nid)
+		}
+	}
+	if len(missing) == 0 {
+		return out, nil
+	}
+	read, err := r.load(tx, missing)
+	for nid, e := range read {
+		out[nid] = e
+	}
+	return out, err
+}
+
+// held finds events of this batch and older ones. Those that are not there are not in the answer.
+func (b *batch) held(nids []int64) (map[int64]*Event, error) {
+	staged := make(map[int64]*Event)
+	older := make([]int64, 0, len(nids))
+	for _, nid := range nids {
+		if e, ok := b.byNID[nid]; ok {
+			staged[nid] = e
+		} else {
+			older = append(older, nid)
+		}
+	}
+	out, err := b.r.held(b.tx, older)
+	for nid, e := range staged {
+		out[nid] = e
+	}
+	return out, err
+}
+
 // eventByID finds an event of a room, staged or stored; nil if it is not here.
 func (b *batch) eventByID(room RoomNID, id matrix.EventID) (*Event, error) {
-	for _, e := range b.byNID {
-		if e.ID() == id {
-			return e, nil
-		}
+	if e, ok := b.byID[id]; ok && e.Room == room {
+		return e, nil
 	}
 	return b.r.eventByID(b.tx, room, id)
 }

@@ -20,7 +20,7 @@ func readEvents(tx *store.Tx, nids []int64) ([]eventRow, error) {
 		var codec, related int64
 		var prev, auth []byte
 		e := &row.event
-		err := r.Scan(&e.NID, &e.Room, &row.id, &e.Status, &e.Tuple, &e.SnapBefore, &e.Rank, &prev, &auth,
+		err := r.Scan(&e.NID, &e.Room, &row.id, &e.Status, &e.Tuple, &e.SnapBefore, &e.SnapAfter, &e.Rank, &prev, &auth,
 			&e.RedactedBy, &e.TxnDevice, &e.TxnID, &codec, &row.json, &row.version, &related)
 		e.Related = related != 0
 		if err != nil {
@@ -32,7 +32,7 @@ func readEvents(tx *store.Tx, nids []int64) ([]eventRow, error) {
 		e.AuthNIDs, err = decodeNIDs(e.NID&0xff, auth)
 		return row, err
 	}, `
-		SELECT e.event_nid, e.room_nid, e.event_id, e.status, e.tuple_nid, e.snap_before, e.auth_rank, e.prev, e.auth,
+		SELECT e.event_nid, e.room_nid, e.event_id, e.status, e.tuple_nid, e.snap_before, e.snap_after, e.auth_rank, e.prev, e.auth,
 			e.redacted_by, e.txn_device, e.txn_id, j.codec, j.json, r.version,
 			e.related
 		FROM events e

@@ -7,28 +7,82 @@ import (
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
+	"astrocyte/roomserver/state"
 )
 
-// noteMember notes what a state event does to the membership of the user that it is about, and keeps
-// the room's counts.
-func (b *batch) noteMember(h *head, s *staged, user string) error {
-	if s.Type() != "m.room.member" {
+// moved is a change of somebody's membership, by an event or by a resolution of the state that it made.
+type moved struct {
+	by      *staged // what made the change
+	room    RoomNID
+	user    matrix.UserID
+	event   *Event // the member event that holds now, or the last that did
+	was, is matrix.Membership
+	told    []byte // the stripped state for an invited or knocking user of ours
+	began   int64  // where the membership began, 0 if it was so before the batch
+}
+
+// noteMoves notes what an event does to the memberships of the room, whose state before and after it is
+// given, and keeps the room's counts. Mostly the event is the only difference between these states.
+func (b *batch) noteMoves(h *head, s *staged, next *state.State) error {
+	if next == h.state {
 		return nil
 	}
-	old, err := b.stateEvent(h, rules.StateKey{Type: "m.room.member", Key: user})
+	if nid, _ := next.Event(s.Tuple); nid == s.NID && slices.Equal(h.extremities, s.PrevNIDs) {
+		old, _ := h.state.Event(s.Tuple)
+		return b.noteMove(h, s, old, s.NID)
+	}
+	changes := state.Diff(h.state, next)
+	tuples := make([]int64, len(changes))
+	for i, c := range changes {
+		tuples[i] = c.Tuple
+	}
+	keys, err := b.r.states.Keys(b.tx, tuples)
 	if err != nil {
 		return err
 	}
-	s.was, s.is = matrix.Leave, s.Membership()
-	if old != nil {
-		s.was = old.Membership()
+	for _, c := range changes {
+		if keys[c.Tuple].Type != "m.room.member" {
+			continue
+		}
+		if err := b.noteMove(h, s, c.Old, c.New); err != nil {
+			return err
+		}
 	}
-	h.joined += count(s.is == matrix.Join) - count(s.was == matrix.Join)
-	h.invited += count(s.is == matrix.Invite) - count(s.was == matrix.Invite)
-	if (s.is == matrix.Invite || s.is == matrix.Knock) && b.r.ours(matrix.UserID(user)) {
-		s.told, err = b.strippedState(h, s.Event)
+	return nil
+}
+
+// noteMove notes that a place in the state, which may be that of a member, goes from one event to
+// another; 0 is none.
+func (b *batch) noteMove(h *head, by *staged, old, young int64) error {
+	m := &moved{by: by, room: h.nid, was: matrix.Leave, is: matrix.Leave}
+	for _, side := range []struct {
+		nid int64
+		is  *matrix.Membership
+	}{{old, &m.was}, {young, &m.is}} {
+		if side.nid == 0 {
+			continue
+		}
+		e, err := b.event(side.nid)
+		if err != nil {
+			return err
+		}
+		if e.Type() != "m.room.member" {
+			return nil
+		}
+		m.event, *side.is = e, e.Membership()
 	}
-	return err
+	user, _ := m.event.StateKey()
+	m.user = matrix.UserID(user)
+	h.joined += count(m.is == matrix.Join) - count(m.was == matrix.Join)
+	h.invited += count(m.is == matrix.Invite) - count(m.was == matrix.Invite)
+	if (m.is == matrix.Invite || m.is == matrix.Knock) && b.r.ours(m.user) {
+		var err error
+		if m.told, err = b.strippedState(h, m.event); err != nil {
+			return err
+		}
+	}
+	b.moved = append(b.moved, m)
+	return nil
 }
 
 func count(yes bool) int64 {
@@ -92,38 +146,27 @@ func (b *batch) strippedState(h *head, member *Event) ([]byte, error) {
 	return Strip(append(told, member.Event))
 }
 
-// A memberRow is what a batch makes of one membership.
-type memberRow struct {
-	*staged
-	user matrix.UserID
-	// began is where the membership began, 0 if it was so before the batch.
-	began int64
-}
-
-// memberRows sums up the staged member events: one row for each room and user, by the last event.
-func (b *batch) memberRows() []*memberRow {
+// memberRows sums up the changes of memberships: one for each room and user, by the last one.
+func (b *batch) memberRows() []*moved {
 	type key struct {
 		room RoomNID
 		user matrix.UserID
 	}
-	var rows []*memberRow
-	seen := make(map[key]*memberRow)
-	for _, s := range b.staged {
-		if s.is == "" {
-			continue
-		}
-		user, _ := s.StateKey()
-		k := key{s.Room, matrix.UserID(user)}
-		row, ok := seen[k]
+	var rows []*moved
+	seen := make(map[key]int)
+	for _, m := range b.moved {
+		k := key{m.room, m.user}
+		i, ok := seen[k]
 		if !ok {
-			row = &memberRow{user: k.user}
-			seen[k] = row
-			rows = append(rows, row)
+			i = len(rows)
+			seen[k] = i
+			rows = append(rows, m)
 		}
-		row.staged = s
-		if s.was != s.is {
-			row.began = s.pos
+		m.began = rows[i].began
+		if m.was != m.is {
+			m.began = m.by.pos
 		}
+		rows[i] = m
 	}
 	return rows
 }

@@ -64,6 +64,8 @@ type Rooms struct {
 	states  *state.States
 	nids    *lru.Cache[matrix.RoomID, RoomNID]
 	events  *lru.Cache[int64, *Event]
+	graphs  *state.Graphs
+	parked  chan struct{} // who resolves a state over the budget
 	queue   chan *wish
 	invites func(ctx context.Context, inviter, target matrix.UserID) error
 	process string // who holds the leases of followers
@@ -77,8 +79,10 @@ func New(o Options) *Rooms {
 	return &Rooms{
 		db: o.DB, process: processName(o.DB), server: o.Server, keyID: o.KeyID, key: o.Key, notices: o.Notices, now: o.Now, log: o.Log,
 		states: state.New(o.DB, o.Memory/2),
+		graphs: state.NewGraphs(o.Memory / 8),
+		parked: make(chan struct{}, 1),
 		nids:   lru.New[matrix.RoomID, RoomNID](o.Memory / 16),
-		events: lru.New[int64, *Event](o.Memory * 7 / 16),
+		events: lru.New[int64, *Event](o.Memory * 5 / 16),
 		queue:  make(chan *wish, queueMost), invites: o.MayInvite,
 	}
 }

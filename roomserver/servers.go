@@ -44,28 +44,27 @@ type serverChange struct {
 	since, until int64 // where the first one came, where the last one that left did so; 0: none did
 }
 
-// serverChanges sums up the staged member events by room and server.
+// serverChanges sums up the changes of memberships by room and server.
 func (b *batch) serverChanges() map[serverKey]*serverChange {
 	changes := make(map[serverKey]*serverChange)
-	for _, s := range b.staged {
-		if (s.was == matrix.Join) == (s.is == matrix.Join) {
+	for _, m := range b.moved {
+		if (m.was == matrix.Join) == (m.is == matrix.Join) {
 			continue
 		}
-		user, _ := s.StateKey()
-		k := serverKey{s.Room, matrix.UserID(user).Server()}
+		k := serverKey{m.room, m.user.Server()}
 		c := changes[k]
 		if c == nil {
 			c = new(serverChange)
 			changes[k] = c
 		}
-		if s.is == matrix.Join {
+		if m.is == matrix.Join {
 			c.joined++
 			if c.since == 0 {
-				c.since = s.pos
+				c.since = m.by.pos
 			}
 		} else {
 			c.joined--
-			c.until = s.pos
+			c.until = m.by.pos
 		}
 	}
 	return changes

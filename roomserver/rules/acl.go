@@ -27,6 +27,11 @@ func ParseACL(content []byte) *ACL {
 	}
 }
 
+// ACL is the parsed content of an m.room.server_acl event.
+func (e *Event) ACL() *ACL {
+	return parsed(e, "m.room.server_acl", func(_ *Version, content []byte) *ACL { return ParseACL(content) })
+}
+
 func patterns(content []byte, key string) []*glob.Pattern {
 	list, _ := canonicaljson.Field(content, key)
 	var all []*glob.Pattern

@@ -252,3 +252,32 @@ func (d *AuthDAG) between(ends []uint32, w *work) ([]uint32, error) {
 	}
 	return found, nil
 }
+
+// Chain gives the events with all that they refer to, over others too: the auth events of each stand
+// before it. Events that are not there are left out.
+func (d *AuthDAG) Chain(nids []int64) []int64 {
+	marked := make([]bool, len(d.nids))
+	high := -1
+	for _, nid := range nids {
+		if i, ok := d.index(nid); ok {
+			marked[i] = true
+			high = max(high, int(i))
+		}
+	}
+	n := 0
+	for i := high; i >= 0; i-- {
+		if marked[i] {
+			n++
+			for _, a := range d.auth(uint32(i)) {
+				marked[a] = true
+			}
+		}
+	}
+	chain := make([]int64, 0, n)
+	for i := range high + 1 {
+		if marked[i] {
+			chain = append(chain, d.nids[i])
+		}
+	}
+	return chain
+}

@@ -1,6 +1,9 @@
 package rules
 
-import "astrocyte/matrix"
+import (
+	"astrocyte/matrix"
+	"astrocyte/matrix/canonicaljson"
+)
 
 // Default is the version of new rooms.
 const Default matrix.RoomVersion = "12"
@@ -106,4 +109,16 @@ func ByID(id matrix.RoomVersion) (*Version, bool) {
 		}
 	}
 	return nil, false
+}
+
+// VersionIn reads the version of a room out of the content of its create event.
+//
+// Spec: CS m.room.create.
+func VersionIn(create []byte) matrix.RoomVersion {
+	value, ok := canonicaljson.Field(create, "room_version")
+	if !ok {
+		return "1"
+	}
+	id, _ := canonicaljson.Text(value)
+	return matrix.RoomVersion(id)
 }

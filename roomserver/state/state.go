@@ -157,6 +157,28 @@ func Diff(old, young *State) []Difference {
 	return out
 }
 
+// Changes tells what has to be changed to come from one whole state to another: entries as apply takes
+// them.
+func Changes(old, young []Entry) []Entry {
+	var out []Entry
+	for len(old) > 0 || len(young) > 0 {
+		switch {
+		case len(young) == 0 || len(old) > 0 && old[0].Tuple < young[0].Tuple:
+			out = append(out, Entry{Tuple: old[0].Tuple, Event: removed})
+			old = old[1:]
+		case len(old) == 0 || young[0].Tuple < old[0].Tuple:
+			out = append(out, young[0])
+			young = young[1:]
+		default:
+			if old[0] != young[0] {
+				out = append(out, young[0])
+			}
+			old, young = old[1:], young[1:]
+		}
+	}
+	return out
+}
+
 // unshared lists the tuples in the layers that only one of two states has, sorted.
 func unshared(a, b *State) []int64 {
 	var tuples []int64

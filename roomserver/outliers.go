@@ -1,0 +1,169 @@
+package roomserver
+
+import (
+	"context"
+	"fmt"
+
+	"astrocyte/matrix"
+	"astrocyte/roomserver/rules"
+	"astrocyte/store"
+)
+
+// outliersMost bounds how many outliers one wish keeps, so that those of a large room let others by.
+const outliersMost = 200
+
+// Unknown gives those of some ids of events that are not here, in their order.
+func (r *Rooms) Unknown(ctx context.Context, room matrix.RoomID, ids []matrix.EventID) ([]matrix.EventID, error) {
+	var out []matrix.EventID
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		nid, ok, err := r.NID(tx, room)
+		if err != nil || !ok {
+			out = ids
+			return err
+		}
+		out = nil
+		rows, err := readKnown(tx, ids)
+		for _, id := range ids {
+			if k := rows[id]; k.status == 0 || k.room != nid {
+				out = append(out, id)
+			}
+		}
+		return err
+	})
+	return out, err
+}
+
+// KeepOutliers keeps verified events of a room that are needed as auth events, or as parts of a state, in
+// any order. Each is held against its auth events, and kept as rejected where they do not allow it. Events
+// of other rooms, and those whose auth events are neither here nor among the others, are not kept.
+//
+// Spec: SS "Checks performed on receipt of a PDU", 4.
+func (r *Rooms) KeepOutliers(ctx context.Context, room matrix.RoomID, events []*rules.Event) error {
+	var nid RoomNID
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		h, ok, err := r.headByID(tx, room)
+		if err == nil && !ok {
+			err = ErrNotHere
+		}
+		nid = h.Room
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return r.keepOutliers(ctx, nid, room, events)
+}
+
+func (r *Rooms) keepOutliers(ctx context.Context, nid RoomNID, room matrix.RoomID, events []*rules.Event) error {
+	sorted := byAuth(room, events)
+	for len(sorted) > 0 {
+		part := sorted[:min(len(sorted), outliersMost)]
+		sorted = sorted[len(part):]
+		err := r.commit(ctx, []RoomNID{nid}, func(b *batch) error { return b.keepOutliers(nid, part) })
+		if err != nil {
+			return fmt.Errorf("keep %d outliers: %w", len(part), err)
+		}
+	}
+	return nil
+}
+
+// byAuth sorts events so that each comes after its auth events, and drops those of other rooms.
+func byAuth(room matrix.RoomID, events []*rules.Event) []*rules.Event {
+	byID := make(map[matrix.EventID]*rules.Event, len(events))
+	for _, e := range events {
+		if e.RoomID() == room {
+			byID[e.ID()] = e
+		}
+	}
+	const begun, done = 1, 2 // begun: its auth events are gone through; one that refers to itself has no end
+	state := make(map[*rules.Event]int, len(events))
+	sorted := make([]*rules.Event, 0, len(byID))
+	var open []*rules.Event
+	for _, first := range events {
+		open = append(open[:0], first)
+		for len(open) > 0 {
+			e := open[len(open)-1]
+			if byID[e.ID()] != e || state[e] != 0 {
+				open = open[:len(open)-1]
+				if state[e] == begun {
+					state[e] = done
+					sorted = append(sorted, e)
+				}
+				continue
+			}
+			state[e] = begun
+			for _, id := range e.Auth() {
+				if a, ok := byID[id]; ok && state[a] == 0 {
+					open = append(open, a)
+				}
+			}
+		}
+	}
+	return sorted
+}
+
+// keepOutliers stages outliers, of which each comes after its auth events.
+func (b *batch) keepOutliers(room RoomNID, events []*rules.Event) error {
+	h, err := b.room(room)
+	if err != nil {
+		return err
+	}
+	var ids []matrix.EventID
+	for _, ev := range events {
+		ids = append(append(ids, ev.ID()), ev.Auth()...)
+	}
+	in, err := b.look(room, ids)
+	if err != nil {
+		return err
+	}
+	var cited []int64
+	for _, id := range ids {
+		if k, ok := in.here(id); ok {
+			cited = append(cited, k.nid)
+		}
+	}
+	found, err := b.held(cited)
+	if err != nil {
+		return fmt.Errorf("load auth events: %w", err)
+	}
+	for _, ev := range events {
+		if err := b.keepOutlier(h, in, found, ev); err != nil {
+			return fmt.Errorf("keep %s: %w", ev.ID(), err)
+		}
+	}
+	return nil
+}
+
+// keepOutlier stages one outlier, if it is new. found are the events that are known by their numbers.
+func (b *batch) keepOutlier(h *head, in *names, found map[int64]*Event, ev *rules.Event) error {
+	if k := in.of[ev.ID()]; k.status != 0 {
+		return nil
+	}
+	var auth []*Event
+	for _, id := range ev.Auth() {
+		if a := found[in.of[id].nid]; a != nil {
+			auth = append(auth, a)
+		} else if !in.elsewhere(id) {
+			return nil
+		}
+	}
+	e := &Event{Event: ev, Room: h.nid, Status: statusOutlier}
+	why, err := b.refusedByAuth(h, ev, auth)
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		e.Status = statusRejected
+	}
+	e.NID, err = in.claim(ev.ID(), func() (int64, error) { return b.r.newEvent(b.ctx, h.nid) })
+	if err != nil {
+		return err
+	}
+	if err := b.complete(e, auth); err != nil {
+		return err
+	}
+	in.of[ev.ID()] = known{e.NID, h.nid, e.Status}
+	found[e.NID] = e
+	b.keep(e, why)
+	return nil
+}
