@@ -65,6 +65,7 @@ type Accounts struct {
 	address  func(*http.Request) netip.Addr
 	access   time.Duration
 	refresh  time.Duration
+	tokens   bool // sessions can make login tokens
 	hasher   *hasher
 	sessions *sessionCache
 	seen     *seenDevices
@@ -76,8 +77,8 @@ func New(o Options) *Accounts {
 	a := &Accounts{
 		db: o.DB, bus: o.Bus, log: o.Log, server: o.Server, now: o.Now, hooks: o.Hooks, address: o.ClientAddress,
 		access:  time.Duration(cmp.Or(o.Sessions.AccessTokenLifetime, config.Default().Sessions.AccessTokenLifetime)),
-		refresh: time.Duration(o.Sessions.RefreshTokenLifetime),
-		hasher:  newHasher(o.Passwords), sessions: newSessionCache(), seen: newSeenDevices(),
+		refresh: time.Duration(o.Sessions.RefreshTokenLifetime), tokens: o.Sessions.LoginTokens,
+		hasher: newHasher(o.Passwords), sessions: newSessionCache(), seen: newSeenDevices(),
 	}
 	a.SetRegistration(o.Registration)
 	if a.now == nil {
@@ -134,6 +135,9 @@ const sweepEvery = 5 * time.Minute
 func (a *Accounts) sweep(ctx context.Context) {
 	err := a.db.Update(ctx, func(tx *store.Tx) error {
 		if err := deleteExpiredUIA(tx, a.millis()); err != nil {
+			return err
+		}
+		if err := deleteExpiredLoginTokens(tx, a.millis()); err != nil {
 			return err
 		}
 		return deleteExpiredOpenID(tx, a.millis())

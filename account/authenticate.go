@@ -45,6 +45,19 @@ func (a *Accounts) Authenticate(ctx context.Context, token string, r *http.Reque
 	}, nil
 }
 
+// Holder finds who has an access token that stands in a body.
+func (a *Accounts) Holder(ctx context.Context, token string) (*httpapi.Caller, error) {
+	key, ok := parseToken(accessPrefix, token)
+	if !ok {
+		return nil, errUnknownToken
+	}
+	row, err := a.viewToken(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return &httpapi.Caller{User: row.User, Device: row.Device, Guest: row.Kind == Guest}, a.refusal(row)
+}
+
 // loadSession reads a session, and settles its tokens where this is their first use.
 func (a *Accounts) loadSession(ctx context.Context, key secret, now time.Time) (*session, error) {
 	stamp := a.sessions.stamp(key.shard)

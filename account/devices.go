@@ -113,6 +113,9 @@ func (a *Accounts) removeAllDevices(tx *store.Tx, user matrix.UserID, keep matri
 			ids = append(ids, d.ID)
 		}
 	}
+	if err := deleteLoginTokensOf(tx, user); err != nil {
+		return err
+	}
 	return a.removeDevices(tx, user, ids)
 }
 

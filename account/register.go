@@ -19,6 +19,8 @@ type NewUser struct {
 	DisplayName string
 	// Token is the registration token to be used up.
 	Token string
+	// Upgrade makes a user of the guest who has the ID.
+	Upgrade bool
 }
 
 // NewDevice is a session to be made.
@@ -77,12 +79,8 @@ func (a *Accounts) Register(ctx context.Context, u NewUser, d *NewDevice) (*Sess
 	}
 	var s *Session
 	err := a.db.Update(ctx, func(tx *store.Tx) (err error) {
-		fresh, err := insertUser(tx, &account)
-		if err != nil {
+		if err := a.claim(tx, &account, u.Upgrade); err != nil {
 			return err
-		}
-		if !fresh {
-			return errTaken
 		}
 		if u.Token != "" {
 			if err := a.spendToken(tx, u.Token); err != nil {
@@ -108,4 +106,18 @@ func (a *Accounts) Register(ctx context.Context, u NewUser, d *NewDevice) (*Sess
 		return nil, err
 	}
 	return s, nil
+}
+
+// claim makes the row of a new account, or turns that of a guest into one.
+func (a *Accounts) claim(tx *store.Tx, u *User, upgrade bool) error {
+	claim := insertUser
+	if upgrade {
+		claim = upgradeGuest
+		a.announceTokens(tx, u.ID) // the guest's sessions are the user's from now on
+	}
+	done, err := claim(tx, u)
+	if err == nil && !done {
+		err = errTaken
+	}
+	return err
 }

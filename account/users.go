@@ -51,6 +51,15 @@ func (a *Accounts) Exists(tx *store.Tx, user matrix.UserID) (bool, error) {
 	return found && u.Deactivated == 0, err
 }
 
+// GuestsAmong finds those of some users who are guests.
+func (a *Accounts) GuestsAmong(ctx context.Context, users []matrix.UserID) (guests []matrix.UserID, err error) {
+	err = a.db.View(ctx, func(tx *store.Tx) (err error) {
+		guests, err = guestsAmong(tx, users)
+		return err
+	})
+	return guests, err
+}
+
 // ListUsers reads accounts in the order of their ids, from the one that follows after.
 func (a *Accounts) ListUsers(ctx context.Context, after matrix.UserID, limit int) (users []User, err error) {
 	err = a.db.View(ctx, func(tx *store.Tx) (err error) {

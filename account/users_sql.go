@@ -2,6 +2,7 @@ package account
 
 import (
 	"fmt"
+	"slices"
 
 	"astrocyte/matrix"
 	"astrocyte/store"
@@ -41,6 +42,25 @@ func insertUser(tx *store.Tx, u *User) (bool, error) {
 		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (ushard, user_id) DO NOTHING`,
 		u.ID.Shard(), string(u.ID), int64(u.Kind), u.hash, flag(u.Admin), u.Created, u.AppService)
 	return n == 1, err
+}
+
+// upgradeGuest makes a user of a guest; false where there is no such guest.
+func upgradeGuest(tx *store.Tx, u *User) (bool, error) {
+	n, err := tx.Exec(`UPDATE users SET kind = $3, password_hash = $4 WHERE ushard = $1 AND user_id = $2 AND kind = $5 AND deactivated_ts = 0`,
+		u.ID.Shard(), string(u.ID), int64(Person), u.hash, int64(Guest))
+	return n == 1, err
+}
+
+// guestsAmong finds those of some users who are guests.
+func guestsAmong(tx *store.Tx, users []matrix.UserID) (guests []matrix.UserID, err error) {
+	shards := make([]int64, len(users))
+	for i, u := range users {
+		shards[i] = u.Shard()
+	}
+	slices.Sort(shards)
+	return store.Select(tx, func(r store.Row) (u matrix.UserID, err error) { return u, r.Scan(&u) }, `
+		SELECT user_id FROM users WHERE ushard {IN $1 INT8} AND user_id {IN $2 TEXT} AND kind = $3 ORDER BY user_id`,
+		store.List(slices.Compact(shards)), store.List(users), int64(Guest))
 }
 
 func writePassword(tx *store.Tx, user matrix.UserID, hash string) error {

@@ -30,6 +30,7 @@ import (
 type Parts struct {
 	Server     matrix.ServerName
 	PublicURL  string // where clients reach this server; empty: not told
+	Support    config.Support
 	Accounts   *account.Accounts
 	Rooms      *roomserver.Rooms
 	Ephemeral  *ephemeral.Ephemeral
@@ -52,6 +53,7 @@ type Parts struct {
 type API struct {
 	server     matrix.ServerName
 	publicURL  string
+	support    config.Support
 	accounts   *account.Accounts
 	rooms      *roomserver.Rooms
 	version    matrix.RoomVersion
@@ -78,7 +80,7 @@ func New(p Parts) *API {
 	}
 	return &API{
 		services: p.Services,
-		server:   p.Server, publicURL: p.PublicURL, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push, encryption: p.Encryption,
+		server:   p.Server, publicURL: p.PublicURL, support: p.Support, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push, encryption: p.Encryption,
 		calls: p.Calls, now: p.Now, position: p.Position,
 		media: p.Media, search: p.Search, remote: p.Remote,
 		policy: p.Policy,
@@ -89,7 +91,9 @@ func New(p Parts) *API {
 func (a *API) Routes(r *httpapi.Router) {
 	a.capabilityRoutes(r)
 	a.loginRoutes(r)
+	a.loginTokenRoutes(r)
 	a.registerRoutes(r)
+	a.threepidRoutes(r)
 	a.passwordRoutes(r)
 	a.deviceRoutes(r)
 	a.profileRoutes(r)

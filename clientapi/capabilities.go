@@ -12,6 +12,7 @@ import (
 func (a *API) capabilityRoutes(r *httpapi.Router) {
 	r.Handle("GET", "/_matrix/client/versions", httpapi.Maybe(a.versions), httpapi.GuestsToo(), httpapi.NoLog())
 	r.Handle("GET", "/.well-known/matrix/client", httpapi.Open(a.wellKnown))
+	r.Handle("GET", "/.well-known/matrix/support", httpapi.Open(a.wellKnownSupport))
 	v3(r, "GET", "/capabilities", httpapi.Authed(a.capabilities), httpapi.GuestsToo())
 }
 
@@ -69,6 +70,31 @@ func (a *API) wellKnown(context.Context, *httpapi.Caller, *none) (*wellKnownResp
 		return nil, matrix.NotFound("this server does not tell where clients reach it")
 	}
 	return &wellKnownResponse{HomeServer: baseURL{a.publicURL}, Foci: transportsOf(a.calls)}, nil
+}
+
+type supportResponse struct {
+	Contacts []contact `json:"contacts,omitempty"`
+	Page     string    `json:"support_page,omitempty"`
+}
+
+type contact struct {
+	MatrixID matrix.UserID `json:"matrix_id,omitempty"`
+	Email    string        `json:"email_address,omitempty"`
+	Role     string        `json:"role"`
+}
+
+// wellKnownSupport tells whom people ask who need help.
+//
+// Spec: GET /.well-known/matrix/support
+func (a *API) wellKnownSupport(context.Context, *httpapi.Caller, *none) (*supportResponse, error) {
+	if a.support.Page == "" && len(a.support.Contacts) == 0 {
+		return nil, matrix.NotFound("this server does not tell whom to ask for help")
+	}
+	answer := &supportResponse{Page: a.support.Page}
+	for _, c := range a.support.Contacts {
+		answer.Contacts = append(answer.Contacts, contact{c.MatrixID, c.Email, "m.role." + c.Role})
+	}
+	return answer, nil
 }
 
 type capabilitiesResponse struct {
@@ -129,6 +155,7 @@ func (a *API) capabilities(ctx context.Context, c *httpapi.Caller, _ *none) (*ca
 		ProfileFields:  enabled{!u.Suspended},
 		SetDisplayName: enabled{!u.Suspended},
 		SetAvatarURL:   enabled{!u.Suspended},
+		LoginToken:     enabled{a.mayGetLoginToken(u)},
 		Moderation:     moderationOf(u),
 	}}, nil
 }

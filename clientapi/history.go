@@ -15,6 +15,7 @@ func (a *API) historyRoutes(r *httpapi.Router) {
 	v3(r, "GET", room+"messages", httpapi.Authed(a.messages), httpapi.GuestsToo())
 	v3(r, "GET", room+"context/{eventID}", httpapi.Authed(a.eventContext), httpapi.GuestsToo())
 	v3(r, "GET", room+"event/{eventID}", httpapi.Authed(a.event), httpapi.GuestsToo())
+	v3(r, "GET", "/events/{eventID}", httpapi.Authed(a.eventAnywhere))
 	v3(r, "GET", room+"state", httpapi.Authed(a.state), httpapi.GuestsToo())
 	v3(r, "GET", room+"state/{eventType}/{stateKey}", httpapi.Authed(a.stateEvent), httpapi.GuestsToo())
 	v3(r, "GET", room+"state/{eventType}", httpapi.Authed(a.stateEvent), httpapi.GuestsToo(), httpapi.TrailingSlash())
@@ -200,6 +201,21 @@ func (a *API) event(ctx context.Context, c *httpapi.Caller, q *eventRequest) (*r
 		return nil, err
 	}
 	return a.rooms.Event(ctx, v, q.RoomID, q.EventID)
+}
+
+type eventAnywhereRequest struct {
+	EventID matrix.EventID `path:"eventID"`
+}
+
+// eventAnywhere shows one event, in whatever room it is. It is deprecated.
+//
+// Spec: GET /_matrix/client/v3/events/{eventId}
+func (a *API) eventAnywhere(ctx context.Context, c *httpapi.Caller, q *eventAnywhereRequest) (*roomserver.ClientEvent, error) {
+	v, err := a.reader(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return a.rooms.EventAnywhere(ctx, v, q.EventID)
 }
 
 type stateRequest struct {

@@ -19,7 +19,8 @@ func (a *API) loginRoutes(r *httpapi.Router) {
 }
 
 type loginFlow struct {
-	Type string `json:"type"`
+	Type     string `json:"type"`
+	GetToken bool   `json:"get_login_token,omitempty"` // sessions can make such tokens
 }
 
 type loginFlowsResponse struct {
@@ -30,7 +31,11 @@ type loginFlowsResponse struct {
 //
 // Spec: GET /_matrix/client/v3/login
 func (a *API) loginFlows(context.Context, *httpapi.Caller, *none) (*loginFlowsResponse, error) {
-	return &loginFlowsResponse{Flows: []loginFlow{{Type: account.StagePassword}, {Type: stageAppService}}}, nil
+	flows := []loginFlow{{Type: account.StagePassword}, {Type: stageAppService}}
+	if a.accounts.LoginTokens() {
+		flows = append(flows, loginFlow{Type: stageToken, GetToken: true})
+	}
+	return &loginFlowsResponse{Flows: flows}, nil
 }
 
 // newDevice is what requests say of the session that they make.
@@ -53,6 +58,7 @@ type loginRequest struct {
 	Medium     string          `json:"medium"`
 	Address    string          `json:"address"`
 	Password   *string         `json:"password"`
+	Token      string          `json:"token"`
 	newDevice
 	serviceToken
 }
@@ -75,20 +81,35 @@ func newSession(s *account.Session) *sessionResponse {
 	}
 }
 
-// login makes a session for a user who gives their password.
+// login makes a session for a user who gives their password, or a token that another session has made.
 //
 // Spec: POST /_matrix/client/v3/login
 func (a *API) login(ctx context.Context, _ *httpapi.Caller, q *loginRequest) (*sessionResponse, error) {
-	if q.Type == stageAppService {
-		return a.loginBridged(ctx, q)
-	}
-	if q.Type != account.StagePassword {
-		return nil, matrix.E(matrix.CodeUnknown, "there is no log-in of type %q", q.Type)
-	}
 	d, err := q.device()
 	if err != nil {
 		return nil, err
 	}
+	var s *account.Session
+	switch {
+	case q.Type == stageAppService:
+		return a.loginBridged(ctx, q)
+	case q.Type == account.StagePassword:
+		s, err = a.loginByPassword(ctx, q, d)
+	case q.Type == stageToken && a.accounts.LoginTokens():
+		if q.Token == "" {
+			return nil, matrix.MissingParam("the token is missing")
+		}
+		s, err = a.accounts.LoginByToken(ctx, q.Token, d)
+	default:
+		return nil, matrix.E(matrix.CodeUnknown, "there is no log-in of type %q", q.Type)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newSession(s), nil
+}
+
+func (a *API) loginByPassword(ctx context.Context, q *loginRequest, d account.NewDevice) (*account.Session, error) {
 	name, err := q.name()
 	if err != nil {
 		return nil, err
@@ -96,11 +117,7 @@ func (a *API) login(ctx context.Context, _ *httpapi.Caller, q *loginRequest) (*s
 	if q.Password == nil {
 		return nil, matrix.MissingParam("the password is missing")
 	}
-	s, err := a.accounts.Login(ctx, name, *q.Password, d)
-	if err != nil {
-		return nil, err
-	}
-	return newSession(s), nil
+	return a.accounts.Login(ctx, name, *q.Password, d)
 }
 
 // name is who wants to log in.

@@ -124,7 +124,7 @@ func (a *API) enter(ctx context.Context, c *httpapi.Caller, id matrix.RoomID, m 
 		return nil, err
 	}
 	_, err = a.rooms.SetMembership(ctx, roomserver.Change{
-		Room: id, Sender: c.User, Target: c.User, Membership: m, Reason: reason, Profile: profiles[c.User], Extra: extra,
+		Room: id, Sender: c.User, Target: c.User, Membership: m, Reason: reason, Profile: profiles[c.User], Extra: extra, Guest: c.Guest,
 	})
 	if err != nil {
 		return nil, err

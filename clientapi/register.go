@@ -24,6 +24,7 @@ type registerRequest struct {
 	Password     *string         `json:"password"`
 	InhibitLogin bool            `json:"inhibit_login"`
 	Type         string          `json:"type"`
+	GuestToken   string          `json:"guest_access_token"`
 	newDevice
 	serviceToken
 }
@@ -32,8 +33,11 @@ type registerRequest struct {
 //
 // Spec: POST /_matrix/client/v3/register
 func (a *API) register(ctx context.Context, _ *httpapi.Caller, q *registerRequest) (*sessionResponse, error) {
-	if q.Type == stageAppService {
+	switch {
+	case q.Type == stageAppService:
 		return a.registerBridged(ctx, q)
+	case q.Kind == "guest":
+		return a.registerGuest(ctx, q)
 	}
 	flows, err := a.registrationFlows(q.Kind)
 	if err != nil {
@@ -70,8 +74,6 @@ func (a *API) register(ctx context.Context, _ *httpapi.Caller, q *registerReques
 func (a *API) registrationFlows(kind string) ([][]string, error) {
 	reg := a.accounts.Registration()
 	switch {
-	case kind == "guest":
-		return nil, matrix.E(matrix.CodeGuestAccessForbidden, "this server has no guests")
 	case kind != "" && kind != "user":
 		return nil, matrix.InvalidParam("kind must be user or guest")
 	case !reg.Enabled:
@@ -93,8 +95,18 @@ func (a *API) wanted(ctx context.Context, q *registerRequest) (u account.NewUser
 	if !q.InhibitLogin {
 		d = &device
 	}
-	if q.Username != nil && *q.Username != "" {
-		if u.ID, err = a.accounts.Available(ctx, strings.ToLower(*q.Username)); err != nil {
+	name := ""
+	if q.Username != nil {
+		name = strings.ToLower(*q.Username)
+	}
+	switch {
+	case q.GuestToken != "":
+		u.Upgrade = true
+		if u.ID, err = a.guestOf(ctx, q.GuestToken, name); err != nil {
+			return u, nil, err
+		}
+	case name != "":
+		if u.ID, err = a.accounts.Available(ctx, name); err != nil {
 			return u, nil, err
 		}
 	}

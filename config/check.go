@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
+	"net/mail"
 	"net/url"
 	"reflect"
 	"strconv"
@@ -46,6 +47,7 @@ func (c *Config) check(r *reader) {
 		}
 	}
 	oneOf(r, "users.directory", c.Users.Directory, "shared", "all")
+	c.Support.check(r)
 	c.checkListeners(r)
 	c.Federation.check(r)
 	c.Registration.check(r)
@@ -124,6 +126,25 @@ func (f *Federation) check(r *reader) {
 		}
 		if k.Expired <= 0 {
 			r.fault(key+".expired", "must be a time in milliseconds")
+		}
+	}
+}
+
+func (s *Support) check(r *reader) {
+	if s.Page != "" && !isBaseURL(s.Page) {
+		r.fault("support.page", "%q is not an address such as https://example.org/help", s.Page)
+	}
+	for i, c := range s.Contacts {
+		key := fmt.Sprintf("support.contacts[%d]", i)
+		oneOf(r, key+".role", c.Role, "admin", "security")
+		if c.MatrixID == "" && c.Email == "" {
+			r.fault(key, "needs a matrix_id or an email")
+		}
+		if _, err := matrix.ParseUserID(string(c.MatrixID)); c.MatrixID != "" && err != nil {
+			r.fault(key+".matrix_id", "%q is not a user ID such as @alice:example.org", c.MatrixID)
+		}
+		if _, err := mail.ParseAddress(c.Email); c.Email != "" && err != nil {
+			r.fault(key+".email", "%q is not an e-mail address", c.Email)
 		}
 	}
 }

@@ -28,6 +28,9 @@ type Config struct {
 	// clients at https://<server_name>/.well-known/matrix/client.
 	PublicURL string `yaml:"public_url"`
 
+	// Whom people ask who need help with this server. It is told at https://<server_name>/.well-known/matrix/support.
+	Support Support `yaml:"support"`
+
 	// Addresses to listen at. With tls an address is served by HTTPS; without, a reverse proxy in front
 	// should do that.
 	Listeners []Listener `yaml:"listeners"`
@@ -81,6 +84,24 @@ type Config struct {
 	Metrics Metrics `yaml:"metrics"`
 }
 
+// Support says whom people ask who need help.
+type Support struct {
+	// A page for them.
+	Page string `yaml:"page"`
+	// People for them.
+	Contacts []Contact `yaml:"contacts"`
+}
+
+// Contact is somebody whom people ask who need help.
+type Contact struct {
+	// For what: admin for everything, security for what has to stay between the two.
+	Role string `yaml:"role"`
+	// A user ID, on another server best.
+	MatrixID matrix.UserID `yaml:"matrix_id"`
+	// An e-mail address.
+	Email string `yaml:"email"`
+}
+
 // Listener is an address to listen at.
 type Listener struct {
 	// Host and port. 127.0.0.1 is this machine only, 0.0.0.0 or an empty host is everybody.
@@ -132,6 +153,8 @@ type Sessions struct {
 	AccessTokenLifetime Duration `yaml:"access_token_lifetime"`
 	// How long a refresh token lasts when it is not used. 0s is for ever.
 	RefreshTokenLifetime Duration `yaml:"refresh_token_lifetime"`
+	// Whether who is logged in can let another of their devices in, by a token that is good once.
+	LoginTokens bool `yaml:"login_tokens"`
 }
 
 // RateLimits says how often clients may ask.
@@ -313,7 +336,7 @@ func Default() *Config {
 		Passwords: Passwords{
 			MinimumLength: 8, Hash: "argon2id", Argon2Memory: 19 * 1024, Argon2Passes: 2, Argon2Threads: 1, BcryptCost: 12,
 		},
-		Sessions:   Sessions{AccessTokenLifetime: Duration(24 * time.Hour)},
+		Sessions:   Sessions{AccessTokenLifetime: Duration(24 * time.Hour), LoginTokens: true},
 		Rooms:      Rooms{DefaultVersion: rules.Default},
 		Presence:   Presence{Enabled: true, MaxRoomMembers: 100},
 		Media:      defaultMedia(),

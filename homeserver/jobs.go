@@ -2,6 +2,8 @@ package homeserver
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"astrocyte/account"
@@ -47,6 +49,9 @@ func (s *Server) makeJobs() error {
 		store.JobHandler{Kind: jobLeave, Do: func(ctx context.Context, j store.Job) error {
 			return s.rooms.LeaveAll(ctx, matrix.UserID(j.Key))
 		}},
+		store.JobHandler{Kind: roomserver.JobGuests, Do: func(ctx context.Context, j store.Job) error {
+			return s.guestsLeave(ctx, matrix.RoomID(j.Key))
+		}},
 	)
 	if err != nil {
 		return err
@@ -62,4 +67,28 @@ func (s *Server) tellRooms(ctx context.Context, user matrix.UserID) error {
 		return err
 	}
 	return s.rooms.Rejoin(ctx, user, roomserver.Profile(profiles[user]))
+}
+
+// guestsLeave takes guests out of a room that is not open to them any more.
+func (s *Server) guestsLeave(ctx context.Context, room matrix.RoomID) error {
+	users, err := s.rooms.ClosedTo(ctx, room)
+	if err != nil {
+		return err
+	}
+	for part := range slices.Chunk(users, 1000) {
+		guests, err := s.accounts.GuestsAmong(ctx, part)
+		if err != nil {
+			return err
+		}
+		for _, guest := range guests {
+			_, err := s.rooms.SetMembership(ctx, roomserver.Change{
+				Room: room, Sender: guest, Target: guest, Membership: matrix.Leave, Reason: "the room is not open to guests any more",
+			})
+			var left *matrix.Error // by themselves, meanwhile
+			if err != nil && !errors.As(err, &left) {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -112,7 +112,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 	s.makeRouter(trusted)
 	news.Routes(s.router)
 	clientapi.New(clientapi.Parts{
-		Server: c.ServerName, PublicURL: c.PublicURL, Accounts: s.accounts, Rooms: s.rooms,
+		Server: c.ServerName, PublicURL: c.PublicURL, Support: c.Support, Accounts: s.accounts, Rooms: s.rooms,
 		Ephemeral: passing, Push: pushing, Encryption: encryption, Media: s.media, Search: s.search, Remote: s.remote, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
 		Services: s.services,
 		Policy: policy.New(policy.Options{

@@ -163,6 +163,25 @@ func (r *Rooms) Event(ctx context.Context, v Viewer, id matrix.RoomID, event mat
 	return out, err
 }
 
+// EventAnywhere shows a user one event of whatever room, if they may see it.
+//
+// Spec: GET /_matrix/client/v3/events/{eventId}
+func (r *Rooms) EventAnywhere(ctx context.Context, v Viewer, event matrix.EventID) (out *ClientEvent, err error) {
+	err = r.db.View(ctx, func(tx *store.Tx) error {
+		_, room, _, err := eventNID(tx, event)
+		if err != nil {
+			return err
+		}
+		heads, err := r.Heads(tx, []RoomNID{room})
+		if err != nil {
+			return err
+		}
+		_, _, out, err = r.visibleEvent(tx, v, heads[room].ID, event) // of no room, where there is no such event
+		return notTold(err, event)
+	})
+	return out, err
+}
+
 // visibleEvent finds an event in a room that the viewer may read, or tells that there is none: who may
 // not see an event is not told that it exists.
 func (r *Rooms) visibleEvent(tx *store.Tx, v Viewer, id matrix.RoomID, event matrix.EventID) (Access, Item, *ClientEvent, error) {

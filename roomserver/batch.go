@@ -257,6 +257,7 @@ func (b *batch) write() error {
 		{"members", b.writeMembers},
 		{"rooms", b.writeHeads},
 		{"transaction ids", b.insertTxns},
+		{"jobs", b.noteGuests},
 	}
 	for _, s := range steps {
 		if len(b.staged)+len(b.kept) == 0 {

@@ -21,6 +21,7 @@ type Change struct {
 	Profile    Profile // of the target, where it is known
 	Direct     bool    // an invite to a direct chat
 	Extra      map[string]json.RawMessage
+	Guest      bool // the sender is a guest, who may join where guests may
 	Ending     bool // the sender's account ends: they may leave what others may not
 }
 
@@ -78,6 +79,11 @@ func (b *batch) memberDraft(h *head, c Change) (*Draft, error) {
 	}
 	if err := c.possible(was); err != nil {
 		return nil, err
+	}
+	if c.Guest && c.Membership == matrix.Join {
+		if err := b.guestsMayJoin(h); err != nil {
+			return nil, err
+		}
 	}
 	content := c.content()
 	if c.Membership == matrix.Join && was != matrix.Join && was != matrix.Invite {

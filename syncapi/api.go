@@ -79,8 +79,10 @@ func New(o Options) *API {
 
 // Routes registers the endpoints.
 func (a *API) Routes(r *httpapi.Router) {
-	for _, path := range []string{"/_matrix/client/v3/sync", "/_matrix/client/r0/sync"} {
-		r.Handle(http.MethodGet, path, httpapi.Raw(a.sync), httpapi.GuestsToo())
+	for _, version := range []string{"/_matrix/client/v3", "/_matrix/client/r0"} {
+		r.Handle(http.MethodGet, version+"/sync", httpapi.Raw(a.sync), httpapi.GuestsToo())
+		r.Handle(http.MethodGet, version+"/events", httpapi.Raw(a.events), httpapi.GuestsToo())
+		r.Handle(http.MethodGet, version+"/initialSync", httpapi.Authed(a.initialSync), httpapi.Limit("create"))
 	}
 	r.Handle(http.MethodGet, "/_matrix/client/unstable/im.astrocyte.sync/ws", httpapi.RawOpen(a.openSocket))
 }
