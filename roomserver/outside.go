@@ -2,10 +2,12 @@ package roomserver
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"astrocyte/bus"
 	"astrocyte/matrix"
+	"astrocyte/roomserver/rules"
 	"astrocyte/store"
 )
 
@@ -17,6 +19,8 @@ type Outside struct {
 	Membership matrix.Membership
 	Sender     matrix.UserID
 	Stripped   []byte // what the user is told of the room: a JSON list
+	// Also writes what belongs to it in the same transaction; nil: nothing.
+	Also func(tx *store.Tx) error
 }
 
 // KeepOutside keeps a membership in a room that this server is not in. It stands in no timeline: the
@@ -43,7 +47,10 @@ func (r *Rooms) KeepOutside(ctx context.Context, o Outside) error {
 			return fmt.Errorf("keep the %s of %s: %w", o.Membership, o.User, err)
 		}
 		tx.Announce(bus.Change{Kind: bus.User, Key: string(o.User), Pos: pos})
-		return nil
+		if o.Also == nil {
+			return nil
+		}
+		return o.Also(tx)
 	})
 }
 
@@ -63,4 +70,45 @@ func (r *Rooms) IsOutside(ctx context.Context, user matrix.UserID, room matrix.R
 		return err
 	})
 	return ur, outside, err
+}
+
+// What another server tells of a room to somebody who is not in it is bounded.
+const (
+	maxForeignState = 100
+	maxForeignBytes = 256 << 10
+)
+
+// StripForeign makes of the state that another server tells with an invite or a knock what the user is told: a
+// JSON list that ends in the member event itself. Entries are whole events or stripped ones; what is neither
+// is left out, and so is what goes beyond the bounds.
+//
+// Spec: CS "Stripped state".
+func StripForeign(told []json.RawMessage, member *rules.Event) ([]byte, error) {
+	key, _ := member.StateKey()
+	own := Stripped{Content: member.Content(), Sender: member.Sender(), StateKey: key, Type: member.Type()}
+	list := []Stripped{}
+	size := 0
+	for _, raw := range told {
+		var s struct {
+			Content  json.RawMessage `json:"content"`
+			Sender   matrix.UserID   `json:"sender"`
+			StateKey *string         `json:"state_key"`
+			Type     string          `json:"type"`
+		}
+		if json.Unmarshal(raw, &s) != nil || s.StateKey == nil || s.Type == "" || len(s.Content) == 0 || s.Content[0] != '{' {
+			continue
+		}
+		if _, err := matrix.ParseUserID(string(s.Sender)); err != nil || s.Type == own.Type && *s.StateKey == key {
+			continue
+		}
+		if size += len(raw); len(list) == maxForeignState || size > maxForeignBytes {
+			break
+		}
+		list = append(list, Stripped{Content: s.Content, Sender: s.Sender, StateKey: *s.StateKey, Type: s.Type})
+	}
+	out, err := json.Marshal(append(list, own))
+	if err != nil {
+		return nil, fmt.Errorf("write stripped state: %w", err)
+	}
+	return out, nil
 }

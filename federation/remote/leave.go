@@ -1,0 +1,97 @@
+package remote
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"astrocyte/federation/peer"
+	"astrocyte/matrix"
+	"astrocyte/roomserver"
+	"astrocyte/store"
+)
+
+// JobDepart is the kind of the jobs that tell other servers that a user of ours does not want into a room.
+const JobDepart = "depart"
+
+// departAttempts bounds how often a job of that kind is tried: the pauses between them grow to an hour, so it
+// is about two days.
+const departAttempts = 60
+
+// departure is the payload of such a job.
+type departure struct {
+	Room    matrix.RoomID              `json:"room"`
+	User    matrix.UserID              `json:"user"`
+	Via     []matrix.ServerName        `json:"via"`
+	Content map[string]json.RawMessage `json:"content,omitempty"`
+}
+
+// Leave ends an invite to, or a knock upon, a room that this server is not in: here at once, and on the other
+// servers as soon as one of them can be reached.
+//
+// Spec: SS "Leaving Rooms (Rejecting Invites)"
+func (r *Remote) Leave(ctx context.Context, user matrix.UserID, was roomserver.UserRoom, content map[string]json.RawMessage) error {
+	job, err := json.Marshal(departure{
+		Room: was.ID, User: user, Via: r.others([]matrix.ServerName{was.Sender.Server(), was.ID.Server()}), Content: content,
+	})
+	if err != nil {
+		return fmt.Errorf("write a job: %w", err)
+	}
+	return r.rooms.KeepOutside(ctx, roomserver.Outside{
+		Room: was.ID, User: user, Membership: matrix.Leave, Sender: user,
+		Also: func(tx *store.Tx) error {
+			return tx.Enqueue(store.Job{Kind: JobDepart, Key: string(user) + " " + string(was.ID), Payload: job})
+		},
+	})
+}
+
+// Depart does a job of the kind JobDepart.
+func (r *Remote) Depart(ctx context.Context, j store.Job) error {
+	var d departure
+	if err := json.Unmarshal(j.Payload, &d); err != nil {
+		return fmt.Errorf("read a job: %w", err)
+	}
+	e := Entry{Room: d.Room, User: d.User, Via: d.Via, Content: d.Content}
+	ur, outside, err := r.rooms.IsOutside(ctx, d.User, d.Room)
+	if err != nil || !outside || ur.Membership != matrix.Leave { // they were invited again, or are in the room
+		return err
+	}
+	err = r.overServers(ctx, e, func(ctx context.Context, server matrix.ServerName) error { return r.tell(ctx, server, e) })
+	var refused *matrix.Error
+	if errors.As(err, &refused) && refused.Status < http.StatusInternalServerError || err != nil && j.Attempts >= departAttempts {
+		r.log.Info("a room was not told that a user does not want in", "room", d.Room, "user", d.User, "error", err)
+		return nil
+	}
+	return err
+}
+
+// departTime bounds how long one server is tried.
+const departTime = 20 * time.Second
+
+// tell tells a server that a user of ours does not want into a room, or no longer.
+func (r *Remote) tell(ctx context.Context, server matrix.ServerName, e Entry) error {
+	leave, err := r.signed(ctx, server, leaving, e)
+	if err != nil {
+		return err
+	}
+	request := peer.Request{
+		Method: "PUT", Path: peer.Path("/_matrix/federation/v2/send_leave", string(e.Room), string(leave.ID())),
+		Body: json.RawMessage(leave.Bytes()), Timeout: departTime,
+	}
+	err = r.client.Do(ctx, server, request)
+	if knowsNoSuchPath(err) {
+		request.Path = peer.Path("/_matrix/federation/v1/send_leave", string(e.Room), string(leave.ID()))
+		err = r.client.Do(ctx, server, request)
+	}
+	return err
+}
+
+// knowsNoSuchPath says whether an answer is that of a server which does not have the endpoint.
+func knowsNoSuchPath(err error) bool {
+	var refused *peer.Refused
+	return errors.As(err, &refused) && refused.Fault.Code != matrix.CodeNotFound &&
+		(refused.Status == http.StatusNotFound || refused.Status == http.StatusMethodNotAllowed)
+}
