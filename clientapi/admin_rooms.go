@@ -182,7 +182,7 @@ func (a *API) adminJoin(ctx context.Context, c *httpapi.Caller, q *adminJoinRequ
 		return nil, err
 	}
 	joining := &httpapi.Caller{User: q.User}
-	answer, err := a.enter(ctx, joining, id, matrix.Join, nil)
+	answer, err := a.enter(ctx, joining, entrance{room: id}, matrix.Join, nil)
 	var refused *matrix.Error
 	if !errors.As(err, &refused) || refused.Code != matrix.CodeForbidden {
 		return answer, err
@@ -190,5 +190,5 @@ func (a *API) adminJoin(ctx context.Context, c *httpapi.Caller, q *adminJoinRequ
 	if _, err := a.invite(ctx, c, &targetRequest{RoomID: id, User: q.User}); err != nil {
 		return nil, err
 	}
-	return a.enter(ctx, joining, id, matrix.Join, nil)
+	return a.enter(ctx, joining, entrance{room: id}, matrix.Join, nil)
 }

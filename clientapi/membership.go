@@ -3,8 +3,10 @@ package clientapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 
+	"astrocyte/federation/remote"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
@@ -40,7 +42,7 @@ type joinRoomRequest struct {
 //
 // Spec: POST /_matrix/client/v3/rooms/{roomId}/join
 func (a *API) joinRoom(ctx context.Context, c *httpapi.Caller, q *joinRoomRequest) (*roomResponse, error) {
-	return a.enter(ctx, c, q.RoomID, matrix.Join, q.Body)
+	return a.enter(ctx, c, entrance{room: q.RoomID}, matrix.Join, q.Body)
 }
 
 type joinByNameRequest struct {
@@ -55,35 +57,56 @@ type joinByNameRequest struct {
 //
 // Spec: POST /_matrix/client/v3/join/{roomIdOrAlias}
 func (a *API) joinByName(ctx context.Context, c *httpapi.Caller, q *joinByNameRequest) (*roomResponse, error) {
-	id, err := a.roomNamed(ctx, q.Room)
+	e, err := a.entrance(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	return a.enter(ctx, c, id, matrix.Join, q.Body)
+	return a.enter(ctx, c, e, matrix.Join, q.Body)
 }
 
 // knock asks for an invite.
 //
 // Spec: POST /_matrix/client/v3/knock/{roomIdOrAlias}
 func (a *API) knock(ctx context.Context, c *httpapi.Caller, q *joinByNameRequest) (*roomResponse, error) {
-	id, err := a.roomNamed(ctx, q.Room)
+	e, err := a.entrance(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	return a.enter(ctx, c, id, matrix.Knock, q.Body)
+	return a.enter(ctx, c, e, matrix.Knock, q.Body)
+}
+
+// entrance is a room that somebody wants into, and servers that may let them in.
+type entrance struct {
+	room matrix.RoomID
+	via  []matrix.ServerName
 }
 
 // roomNamed finds a room by its id or alias.
 func (a *API) roomNamed(ctx context.Context, name string) (matrix.RoomID, error) {
-	if !strings.HasPrefix(name, "#") {
-		return matrix.ParseRoomID(name)
+	e, err := a.entrance(ctx, &joinByNameRequest{Room: name})
+	return e.room, err
+}
+
+// entrance finds the room of a request by its id or alias, and the servers that may help.
+func (a *API) entrance(ctx context.Context, q *joinByNameRequest) (e entrance, err error) {
+	for _, name := range append(q.Via, q.Server...) {
+		server, err := matrix.ParseServerName(name)
+		if err != nil {
+			return e, err
+		}
+		e.via = append(e.via, server)
 	}
-	alias, err := matrix.ParseRoomAlias(name)
+	if !strings.HasPrefix(q.Room, "#") {
+		e.room, err = matrix.ParseRoomID(q.Room)
+		return e, err
+	}
+	alias, err := matrix.ParseRoomAlias(q.Room)
 	if err != nil {
-		return "", err
+		return e, err
 	}
-	id, _, err := a.askedAlias(ctx, alias)
-	return id, err
+	id, servers, err := a.askedAlias(ctx, alias)
+	e.room, e.via = id, append(e.via, servers...)
+	return e, err
 }
 
 // enterContent reads the body of a request to join or knock: the reason, and what else the client wants
@@ -106,30 +129,67 @@ func enterContent(body json.RawMessage) (reason string, extra map[string]json.Ra
 	return reason, extra, nil
 }
 
-// enter joins or knocks in the caller's name.
-func (a *API) enter(ctx context.Context, c *httpapi.Caller, id matrix.RoomID, m matrix.Membership, body json.RawMessage) (*roomResponse, error) {
+// enter joins or knocks in the caller's name: here where this server is in the room, and else by the help of a
+// server that is.
+func (a *API) enter(ctx context.Context, c *httpapi.Caller, e entrance, m matrix.Membership, body json.RawMessage) (*roomResponse, error) {
 	reason, extra, err := enterContent(body)
 	if err != nil {
 		return nil, err
-	}
-	known, err := a.rooms.Known(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if !known {
-		return nil, matrix.NotFound("this server knows no room %s, nor a server that is in it", id)
 	}
 	profiles, err := a.profiles(ctx, c.User)
 	if err != nil {
 		return nil, err
 	}
-	_, err = a.rooms.SetMembership(ctx, roomserver.Change{
-		Room: id, Sender: c.User, Target: c.User, Membership: m, Reason: reason, Profile: profiles[c.User], Extra: extra, Guest: c.Guest,
-	})
+	change := roomserver.Change{
+		Room: e.room, Sender: c.User, Target: c.User, Membership: m, Reason: reason, Profile: profiles[c.User], Extra: extra, Guest: c.Guest,
+	}
+	in, err := a.rooms.Resident(ctx, e.room)
 	if err != nil {
 		return nil, err
 	}
-	return &roomResponse{RoomID: id}, nil
+	if in {
+		if _, err = a.rooms.SetMembership(ctx, change); needsAnother(err) {
+			err = a.enterElsewhere(ctx, e, change, err)
+		}
+	} else {
+		err = a.enterElsewhere(ctx, e, change, nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &roomResponse{RoomID: e.room}, nil
+}
+
+// needsAnother says whether another server of the room might let a user in although this one cannot.
+func needsAnother(err error) bool {
+	var refused *matrix.Error
+	return errors.As(err, &refused) && (refused.Code == matrix.CodeUnableToGrantJoin || refused.Code == matrix.CodeUnableToAuthoriseJoin)
+}
+
+// enterElsewhere joins or knocks by other servers. Where this server is in the room, refused is why it cannot
+// let the user in itself.
+func (a *API) enterElsewhere(ctx context.Context, e entrance, change roomserver.Change, refused error) error {
+	invited, _, err := a.rooms.FindOutside(ctx, change.Target, e.room)
+	if err != nil {
+		return err
+	}
+	others, err := a.rooms.ServersOf(ctx, e.room)
+	if err != nil {
+		return err
+	}
+	via := append(e.via, invited.Via, e.room.Server())
+	entry := remote.Entry{Room: e.room, User: change.Target, Via: append(via, others...)}
+	if entry.Content, err = change.Written(); err != nil {
+		return err
+	}
+	if change.Membership == matrix.Knock {
+		return a.remote.Knock(ctx, entry)
+	}
+	err = a.remote.Join(ctx, entry)
+	if refused != nil && isNotFound(err) { // there is no other server
+		return refused
+	}
+	return err
 }
 
 type targetRequest struct {
@@ -147,6 +207,12 @@ func (a *API) invite(ctx context.Context, c *httpapi.Caller, q *targetRequest) (
 	}
 	profiles, err := a.profiles(ctx, q.User)
 	if err != nil {
+		return nil, err
+	}
+	if q.User.Server() != a.server {
+		_, err := a.remote.Invite(ctx, roomserver.Change{
+			Room: q.RoomID, Sender: c.User, Target: q.User, Membership: matrix.Invite, Reason: q.Reason,
+		})
 		return nil, err
 	}
 	return nil, a.change(ctx, c, q, matrix.Invite, profiles[q.User])
@@ -189,7 +255,14 @@ type leaveRequest struct {
 //
 // Spec: POST /_matrix/client/v3/rooms/{roomId}/leave
 func (a *API) leave(ctx context.Context, c *httpapi.Caller, q *leaveRequest) (*nothing, error) {
-	_, err := a.rooms.SetMembership(ctx, roomserver.Change{
+	was, outside, err := a.rooms.FindOutside(ctx, c.User, q.RoomID)
+	if err != nil {
+		return nil, err
+	}
+	if outside && (was.Membership == matrix.Invite || was.Membership == matrix.Knock) {
+		return nil, a.remote.Leave(ctx, was, q.Reason)
+	}
+	_, err = a.rooms.SetMembership(ctx, roomserver.Change{
 		Room: q.RoomID, Sender: c.User, Target: c.User, Membership: matrix.Leave, Reason: q.Reason,
 	})
 	return nil, err

@@ -85,7 +85,20 @@ func (a *API) createRoom(ctx context.Context, c *httpapi.Caller, q *createRoomRe
 	if err != nil {
 		return nil, err
 	}
+	a.inviteElsewhere(ctx, id, c.User, q)
 	return &createRoomResponse{RoomID: id}, nil
+}
+
+// inviteElsewhere invites those of other servers into a new room. The room stands, whether they can be reached
+// or not; who is missing can be invited again.
+func (a *API) inviteElsewhere(ctx context.Context, room matrix.RoomID, creator matrix.UserID, q *createRoomRequest) {
+	for _, u := range q.Invite {
+		if u.Server() != a.server {
+			a.remote.Invited(ctx, roomserver.Change{
+				Room: room, Sender: creator, Target: u, Membership: matrix.Invite, Direct: q.Direct,
+			})
+		}
+	}
 }
 
 // check refuses what the types of the members cannot tell.

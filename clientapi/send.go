@@ -80,10 +80,27 @@ type sendStateRequest struct {
 //
 // Spec: PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}
 func (a *API) sendState(ctx context.Context, c *httpapi.Caller, q *sendStateRequest) (*sendResponse, error) {
+	if change, is := a.invitesElsewhere(c, q); is {
+		return sent(a.remote.Invite(ctx, change))
+	}
 	return sent(a.rooms.Send(ctx, roomserver.Draft{
 		Room: q.RoomID, Sender: c.User, Type: q.EventType, StateKey: &q.StateKey, Content: q.Content,
 		Timestamp: massaged(c, q.Timestamp),
 	}))
+}
+
+// invitesElsewhere says whether a state event is the invite of a user of another server, whose server signs it too.
+func (a *API) invitesElsewhere(c *httpapi.Caller, q *sendStateRequest) (change roomserver.Change, is bool) {
+	target := matrix.UserID(q.StateKey)
+	if q.EventType != "m.room.member" || target.Server() == a.server {
+		return change, false
+	}
+	change = roomserver.Change{Room: q.RoomID, Sender: c.User, Target: target, Membership: matrix.Invite}
+	var membership matrix.Membership
+	if json.Unmarshal(q.Content, &change.Extra) != nil || json.Unmarshal(change.Extra["membership"], &membership) != nil {
+		return change, false
+	}
+	return change, membership == matrix.Invite
 }
 
 type redactRequest struct {

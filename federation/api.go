@@ -64,6 +64,9 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.versionRoutes(r)
 	a.keyRoutes(r)
 	a.queryRoutes(r)
+	a.joinRoutes(r)
+	a.leaveRoutes(r)
+	a.inviteRoutes(r)
 }
 
 // none is a request without parameters.

@@ -19,9 +19,9 @@ import (
 
 // makeRequest asks for a template.
 type makeRequest struct {
-	RoomID   matrix.RoomID        `path:"roomID"`
-	UserID   matrix.UserID        `path:"userID"`
-	Versions []matrix.RoomVersion `query:"ver"`
+	RoomID   matrix.RoomID `path:"roomID"`
+	UserID   matrix.UserID `path:"userID"`
+	Versions []string      `query:"ver"`
 }
 
 type makeResponse struct {
@@ -39,9 +39,9 @@ func (a *API) template(ctx context.Context, c *httpapi.Caller, q *makeRequest, m
 		return nil, err
 	}
 	if len(q.Versions) == 0 {
-		q.Versions = []matrix.RoomVersion{"1"}
+		q.Versions = []string{"1"}
 	}
-	if m != matrix.Leave && !slices.Contains(q.Versions, v.ID) {
+	if m != matrix.Leave && !slices.Contains(q.Versions, string(v.ID)) {
 		return nil, matrix.E(matrix.CodeIncompatibleRoomVersion, "the room has version %s, which your server does not support", v.ID).
 			With("room_version", v.ID)
 	}
@@ -131,14 +131,9 @@ func (a *API) verified(ctx context.Context, ev *rules.Event) error {
 }
 
 // take receives the event of a handshake into its room, from where this server brings it to the others.
-func (a *API) take(ctx context.Context, from matrix.ServerName, ev *rules.Event) error {
+func (a *API) take(ctx context.Context, ev *rules.Event) error {
 	status, err := a.rooms.ReceiveRelayed(ctx, ev)
 	var gap *roomserver.Gap
-	if errors.As(err, &gap) {
-		if err = a.remote.Fill(ctx, from, gap); err == nil {
-			status, err = a.rooms.ReceiveRelayed(ctx, ev)
-		}
-	}
 	if errors.As(err, &gap) {
 		return matrix.InvalidParam("the event refers to others that this server cannot get")
 	}

@@ -76,10 +76,10 @@ func (a *API) invite(ctx context.Context, c *httpapi.Caller, q *inviteRequest) (
 
 // mayBeInvited refuses invites of users that are not here, or that do not want them.
 func (a *API) mayBeInvited(ctx context.Context, inviter, target matrix.UserID) error {
-	if err := a.services.AskForUser(ctx, target); err != nil {
-		return err
-	}
 	user, found, err := a.accounts.User(ctx, target)
+	if err == nil && !found && a.services.AskUser(ctx, target) {
+		user, found, err = a.accounts.User(ctx, target)
+	}
 	if err != nil {
 		return err
 	}

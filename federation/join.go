@@ -51,15 +51,10 @@ func (a *API) answerJoin(w http.ResponseWriter, r *http.Request, c *httpapi.Call
 	if err != nil {
 		return err
 	}
-	told, err := a.rooms.StateBefore(ctx, q.RoomID, join.ID(), c.Origin)
+	short := r.URL.Query().Get("omit_members") == "true"
+	told, err := a.before(ctx, c, join, short)
 	if err != nil {
 		return fmt.Errorf("find the state before a join: %w", err)
-	}
-	short := r.URL.Query().Get("omit_members") == "true"
-	if short {
-		if told, err = a.rooms.WithoutMembers(ctx, q.RoomID, join, told); err != nil {
-			return err
-		}
 	}
 	servers, err := a.rooms.ServersOf(ctx, q.RoomID)
 	if err != nil {
@@ -77,6 +72,14 @@ func (a *API) answerJoin(w http.ResponseWriter, r *http.Request, c *httpapi.Call
 	out.events(ctx, "state", told.State)
 	out.text("}" + after)
 	return out.err
+}
+
+// before is the state before a join, whole or short.
+func (a *API) before(ctx context.Context, c *httpapi.Caller, join *rules.Event, short bool) (*roomserver.Told, error) {
+	if short {
+		return a.rooms.WithoutMembers(ctx, join)
+	}
+	return a.rooms.StateBefore(ctx, join.RoomID(), join.ID(), c.Origin)
 }
 
 func readSend(w http.ResponseWriter, r *http.Request) (*sendRequest, error) {
@@ -102,7 +105,7 @@ func (a *API) join(ctx context.Context, c *httpapi.Caller, q *sendRequest) (*rul
 	if err := a.verified(ctx, ev); err != nil {
 		return nil, err
 	}
-	return ev, a.take(ctx, c.Origin, ev)
+	return ev, a.take(ctx, ev)
 }
 
 // roomWriter writes a long answer piece by piece, and remembers the first failure.

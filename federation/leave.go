@@ -7,7 +7,6 @@ import (
 
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
-	"astrocyte/roomserver"
 )
 
 func (a *API) leaveRoutes(r *httpapi.Router) {
@@ -36,7 +35,7 @@ func (a *API) sendLeave(ctx context.Context, c *httpapi.Caller, q *sendRequest) 
 	if err := a.verified(ctx, ev); err != nil {
 		return nil, err
 	}
-	return &none{}, a.take(ctx, c.Origin, ev)
+	return &none{}, a.take(ctx, ev)
 }
 
 // behindStatus is an answer of the first form of an endpoint: a list of the status and the body.
@@ -78,7 +77,7 @@ func (a *API) sendKnock(ctx context.Context, c *httpapi.Caller, q *sendRequest) 
 	if err := a.verified(ctx, ev); err != nil {
 		return nil, err
 	}
-	if err := a.take(ctx, c.Origin, ev); err != nil {
+	if err := a.take(ctx, ev); err != nil {
 		return nil, err
 	}
 	told, err := a.rooms.Presented(ctx, q.RoomID)
@@ -87,5 +86,3 @@ func (a *API) sendKnock(ctx context.Context, c *httpapi.Caller, q *sendRequest) 
 	}
 	return &knockResponse{State: told}, nil
 }
-
-var _ = roomserver.Accepted

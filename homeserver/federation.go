@@ -32,8 +32,14 @@ func (s *Server) makePeers(ctx context.Context) error {
 		CAs:    authorities, Admission: admission, Agent: s.agent(), Log: s.logOf("peers"), Now: s.now,
 	})
 	s.keys = peer.NewKeys(peer.KeysOptions{DB: s.db, Client: s.peers, Notaries: c.KeyNotaries, Old: oldKeysOf(c.OldKeys)})
-	s.remote = remote.New(remote.Options{Client: s.peers, Keys: s.keys, Log: s.logOf("remote"), Now: s.now})
 	return s.keys.Open(ctx)
+}
+
+// makeRemote makes what acts on other servers.
+func (s *Server) makeRemote() {
+	s.remote = remote.New(remote.Options{
+		Client: s.peers, Keys: s.keys, Rooms: s.rooms, KeyID: s.key.ID, Key: s.key.Private, Log: s.logOf("remote"), Now: s.now,
+	})
 }
 
 // federate opens the door to other servers.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"astrocyte/account"
+	"astrocyte/federation/remote"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
 	"astrocyte/store"
@@ -47,10 +48,16 @@ func (s *Server) makeJobs() error {
 			return s.tellRooms(ctx, matrix.UserID(j.Key))
 		}},
 		store.JobHandler{Kind: jobLeave, Do: func(ctx context.Context, j store.Job) error {
+			if err := s.remote.LeaveAll(ctx, matrix.UserID(j.Key)); err != nil {
+				return err
+			}
 			return s.rooms.LeaveAll(ctx, matrix.UserID(j.Key))
 		}},
 		store.JobHandler{Kind: roomserver.JobGuests, Do: func(ctx context.Context, j store.Job) error {
 			return s.guestsLeave(ctx, matrix.RoomID(j.Key))
+		}},
+		store.JobHandler{Kind: remote.JobDepart, Parallel: 4, Do: func(ctx context.Context, j store.Job) error {
+			return s.remote.Depart(ctx, j)
 		}},
 	)
 	if err != nil {

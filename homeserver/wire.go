@@ -56,6 +56,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 		Notices: c.NoticesFrom(), MayInvite: s.accounts.MayInvite, Now: s.now, Log: s.logOf("rooms"),
 	})
 	s.runs("rooms", s.rooms.Run)
+	s.makeRemote()
 	if err := s.makeJobs(); err != nil {
 		return err
 	}

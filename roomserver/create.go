@@ -201,6 +201,9 @@ func (c Creation) drafts(v *rules.Version) ([]Draft, error) {
 		all = append(all, first{"m.room.topic", "", topicContent(c.Topic)})
 	}
 	for _, i := range c.Invite {
+		if i.User.Server() != c.Creator.Server() {
+			continue // their server signs the invite first: it comes when the room is there
+		}
 		invite := Change{Membership: matrix.Invite, Profile: i.Profile, Direct: c.Direct}
 		all = append(all, first{"m.room.member", string(i.User), invite.content()})
 	}

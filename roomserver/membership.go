@@ -9,6 +9,7 @@ import (
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
+	"astrocyte/store"
 )
 
 // Change is a wish to change somebody's membership in a room.
@@ -137,6 +138,19 @@ func (c Change) content() map[string]any {
 	return content
 }
 
+// Written is the content of the member event, as its members.
+func (c Change) Written() (map[string]json.RawMessage, error) {
+	out := make(map[string]json.RawMessage)
+	for k, v := range c.content() {
+		raw, err := json.Marshal(v)
+		if err != nil {
+			return nil, fmt.Errorf("write a member event: %w", err)
+		}
+		out[k] = raw
+	}
+	return out, nil
+}
+
 // Unban lifts a ban.
 func (r *Rooms) Unban(ctx context.Context, room matrix.RoomID, sender, target matrix.UserID, reason string) error {
 	nid, err := r.find(ctx, room)
@@ -174,7 +188,7 @@ func (b *batch) authoriser(h *head, user matrix.UserID) (matrix.UserID, error) {
 	if !jr.Restricted(h.version) {
 		return "", nil
 	}
-	if err := b.mayEnter(jr, user); err != nil {
+	if err := b.r.mayEnter(b.tx, jr, user); err != nil {
 		return "", err
 	}
 	levels, err := b.levels(h)
@@ -186,17 +200,17 @@ func (b *batch) authoriser(h *head, user matrix.UserID) (matrix.UserID, error) {
 
 // mayEnter refuses a user who is in none of the rooms that the rules of a restricted one name. Of rooms
 // that this server is not in it cannot tell.
-func (b *batch) mayEnter(jr *rules.JoinRules, user matrix.UserID) error {
+func (r *Rooms) mayEnter(tx *store.Tx, jr *rules.JoinRules, user matrix.UserID) error {
 	told := false
 	for _, room := range jr.AllowedRooms() {
-		nid, ok, err := b.r.NID(b.tx, room)
+		nid, ok, err := r.NID(tx, room)
 		if err != nil {
 			return err
 		}
 		if !ok {
 			continue
 		}
-		here, err := serverIn(b.tx, nid, b.r.server)
+		here, err := serverIn(tx, nid, r.server)
 		if err != nil {
 			return err
 		}
@@ -204,7 +218,7 @@ func (b *batch) mayEnter(jr *rules.JoinRules, user matrix.UserID) error {
 			continue
 		}
 		told = true
-		if in, err := memberIn(b.tx, nid, user); in || err != nil {
+		if in, err := memberIn(tx, nid, user); in || err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,8 @@ type Outside struct {
 	User       matrix.UserID
 	Membership matrix.Membership
 	Sender     matrix.UserID
-	Stripped   []byte // what the user is told of the room: a JSON list
+	Via        matrix.ServerName // a server that is in the room
+	Stripped   []byte            // what the user is told of the room: a JSON list
 	// Also writes what belongs to it in the same transaction; nil: nothing.
 	Also func(tx *store.Tx) error
 }
@@ -54,9 +55,9 @@ func (r *Rooms) KeepOutside(ctx context.Context, o Outside) error {
 	})
 }
 
-// IsOutside finds a membership in a room that this server is not in; false where this server is in the room, or
-// the user has nothing to do with it.
-func (r *Rooms) IsOutside(ctx context.Context, user matrix.UserID, room matrix.RoomID) (ur UserRoom, outside bool, err error) {
+// FindOutside finds a membership in a room that this server is not in; false where this server is in the room,
+// or the user has nothing to do with it.
+func (r *Rooms) FindOutside(ctx context.Context, user matrix.UserID, room matrix.RoomID) (o Outside, found bool, err error) {
 	err = r.db.View(ctx, func(tx *store.Tx) error {
 		nid, ok, err := r.NID(tx, room)
 		if err != nil || !ok {
@@ -66,10 +67,42 @@ func (r *Rooms) IsOutside(ctx context.Context, user matrix.UserID, room matrix.R
 		if err != nil || in {
 			return err
 		}
-		ur, outside, err = r.UserRoom(tx, user, nid)
+		ur, ok, err := r.UserRoom(tx, user, nid)
+		if err != nil || !ok {
+			return err
+		}
+		found = true
+		o = Outside{Room: room, User: user, Membership: ur.Membership, Sender: ur.Sender, Stripped: ur.Stripped}
+		o.Via, err = outsideVia(tx, user, nid)
 		return err
 	})
-	return ur, outside, err
+	return o, found, err
+}
+
+// OutsideOf lists the invites and knocks of a user in rooms that this server is not in.
+func (r *Rooms) OutsideOf(ctx context.Context, user matrix.UserID) ([]Outside, error) {
+	var out []Outside
+	var rooms []UserRoom
+	err := r.db.View(ctx, func(tx *store.Tx) (err error) {
+		rooms, err = r.UserRooms(tx, user)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the rooms of %s: %w", user, err)
+	}
+	for _, ur := range rooms {
+		if ur.Membership != matrix.Invite && ur.Membership != matrix.Knock {
+			continue
+		}
+		o, found, err := r.FindOutside(ctx, user, ur.ID)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			out = append(out, o)
+		}
+	}
+	return out, nil
 }
 
 // What another server tells of a room to somebody who is not in it is bounded.

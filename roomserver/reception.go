@@ -26,6 +26,7 @@ type reception struct {
 	told     []matrix.EventID // the state before the event, as another server told it
 	gap      bool             // events before it may be missing
 	entering bool             // it makes us a part of the room, which is as was told
+	relay    bool             // this server brings it to the others
 
 	memory map[string]*state.State
 	fresh  map[int64]bool // by nid: states that are not stored yet
@@ -203,6 +204,10 @@ func (c *reception) accept(h *head, e *Event, near *surroundings, after *state.S
 		if current, err = c.current(h, e, after, extremities); err != nil {
 			return err
 		}
+	}
+	if c.relay {
+		tx := c.b.tx
+		c.b.later = append(c.b.later, func() error { return Relay(tx, e.NID) })
 	}
 	s := &staged{Event: e}
 	if len(near.missing) > 0 {

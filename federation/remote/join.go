@@ -49,7 +49,7 @@ func (r *Remote) joinBy(ctx context.Context, server matrix.ServerName, e Entry) 
 		return err
 	}
 	if resident { // somebody had to vouch for the user, whom no user of ours may let in
-		return r.take(ctx, server, answer.join)
+		return r.take(ctx, answer.join)
 	}
 	i := roomserver.Import{
 		Room: e.Room, Version: join.Version(), Join: answer.join, Servers: append(answer.servers, server),
@@ -80,14 +80,8 @@ func (r *Remote) good(ctx context.Context, events []*rules.Event) ([]*rules.Even
 }
 
 // take receives an event of ours that another server has accepted into a room which this server is in.
-func (r *Remote) take(ctx context.Context, server matrix.ServerName, ev *rules.Event) error {
+func (r *Remote) take(ctx context.Context, ev *rules.Event) error {
 	status, err := r.rooms.Receive(ctx, ev)
-	var gap *roomserver.Gap
-	if errors.As(err, &gap) {
-		if err = r.Fill(ctx, server, gap); err == nil {
-			status, err = r.rooms.Receive(ctx, ev)
-		}
-	}
 	if err == nil && status != roomserver.Accepted {
 		err = matrix.Forbidden("the rules of the room do not allow it")
 	}

@@ -33,8 +33,7 @@ func (r *Remote) Knock(ctx context.Context, e Entry) error {
 			return err
 		}
 		return r.rooms.KeepOutside(ctx, roomserver.Outside{
-			Room: e.Room, User: e.User, Membership: matrix.Knock, Sender: e.User, Stripped: told,
+			Room: e.Room, User: e.User, Membership: matrix.Knock, Sender: e.User, Via: server, Stripped: told,
 		})
 	})
 }
-

@@ -33,19 +33,39 @@ type departure struct {
 // servers as soon as one of them can be reached.
 //
 // Spec: SS "Leaving Rooms (Rejecting Invites)"
-func (r *Remote) Leave(ctx context.Context, user matrix.UserID, was roomserver.UserRoom, content map[string]json.RawMessage) error {
+func (r *Remote) Leave(ctx context.Context, was roomserver.Outside, reason string) error {
+	content, err := roomserver.Change{Membership: matrix.Leave, Reason: reason}.Written()
+	if err != nil {
+		return err
+	}
 	job, err := json.Marshal(departure{
-		Room: was.ID, User: user, Via: r.others([]matrix.ServerName{was.Sender.Server(), was.ID.Server()}), Content: content,
+		Room: was.Room, User: was.User, Via: r.others([]matrix.ServerName{was.Via, was.Sender.Server(), was.Room.Server()}), Content: content,
 	})
 	if err != nil {
 		return fmt.Errorf("write a job: %w", err)
 	}
 	return r.rooms.KeepOutside(ctx, roomserver.Outside{
-		Room: was.ID, User: user, Membership: matrix.Leave, Sender: user,
+		Room: was.Room, User: was.User, Membership: matrix.Leave, Sender: was.User,
 		Also: func(tx *store.Tx) error {
-			return tx.Enqueue(store.Job{Kind: JobDepart, Key: string(user) + " " + string(was.ID), Payload: job})
+			return tx.Enqueue(store.Job{Kind: JobDepart, Key: string(was.User) + " " + string(was.Room), Payload: job})
 		},
 	})
+}
+
+// LeaveAll ends all that a user has to do with rooms that this server is not in.
+//
+// Spec: POST /_matrix/client/v3/account/deactivate
+func (r *Remote) LeaveAll(ctx context.Context, user matrix.UserID) error {
+	all, err := r.rooms.OutsideOf(ctx, user)
+	if err != nil {
+		return err
+	}
+	for _, was := range all {
+		if err := r.Leave(ctx, was, ""); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Depart does a job of the kind JobDepart.
@@ -55,8 +75,8 @@ func (r *Remote) Depart(ctx context.Context, j store.Job) error {
 		return fmt.Errorf("read a job: %w", err)
 	}
 	e := Entry{Room: d.Room, User: d.User, Via: d.Via, Content: d.Content}
-	ur, outside, err := r.rooms.IsOutside(ctx, d.User, d.Room)
-	if err != nil || !outside || ur.Membership != matrix.Leave { // they were invited again, or are in the room
+	now, found, err := r.rooms.FindOutside(ctx, d.User, d.Room)
+	if err != nil || !found || now.Membership != matrix.Leave { // they were invited again, or are in the room
 		return err
 	}
 	err = r.overServers(ctx, e, func(ctx context.Context, server matrix.ServerName) error { return r.tell(ctx, server, e) })

@@ -9,6 +9,7 @@ package remote
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -17,12 +18,16 @@ import (
 	"astrocyte/egress"
 	"astrocyte/federation/peer"
 	"astrocyte/matrix"
+	"astrocyte/roomserver"
 )
 
 // Options are what is needed to act on other servers.
 type Options struct {
 	Client *peer.Client
 	Keys   *peer.Keys
+	Rooms  *roomserver.Rooms
+	KeyID  matrix.KeyID // of the server's signing key
+	Key    ed25519.PrivateKey
 	Log    *slog.Logger
 	Now    func() time.Time
 }
@@ -31,9 +36,14 @@ type Options struct {
 type Remote struct {
 	client *peer.Client
 	keys   *peer.Keys
+	rooms  *roomserver.Rooms
+	keyID  matrix.KeyID
+	key    ed25519.PrivateKey
 	server matrix.ServerName
 	log    *slog.Logger
 	now    func() time.Time
+
+	entering turns // who joins a room
 }
 
 // New makes what acts on other servers.
@@ -44,7 +54,9 @@ func New(o Options) *Remote {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Remote{client: o.Client, keys: o.Keys, server: o.Client.Server(), log: o.Log, now: o.Now}
+	return &Remote{
+		client: o.Client, keys: o.Keys, rooms: o.Rooms, keyID: o.KeyID, key: o.Key, server: o.Client.Server(), log: o.Log, now: o.Now,
+	}
 }
 
 // userTime is how long a user waits for another server.
