@@ -18,12 +18,12 @@ import (
 
 // Entry is a user of ours who wants to change their membership in a room that lives elsewhere.
 type Entry struct {
-	Room matrix.RoomID
-	User matrix.UserID
+	Room matrix.RoomID `json:"room"`
+	User matrix.UserID `json:"user"`
 	// Via are servers that may be in the room, the likeliest first.
-	Via []matrix.ServerName
+	Via []matrix.ServerName `json:"via"`
 	// Content is what the member event says beside the membership.
-	Content map[string]json.RawMessage
+	Content map[string]json.RawMessage `json:"content,omitempty"`
 }
 
 // step is one of the handshakes by which a membership is changed on other servers.

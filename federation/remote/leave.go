@@ -14,20 +14,13 @@ import (
 	"astrocyte/store"
 )
 
-// JobDepart is the kind of the jobs that tell other servers that a user of ours does not want into a room.
+// JobDepart is the kind of the jobs that tell other servers that a user of ours does not want into a room; the
+// payload of each is an Entry.
 const JobDepart = "depart"
 
 // departAttempts bounds how often a job of that kind is tried: the pauses between them grow to an hour, so it
 // is about two days.
 const departAttempts = 60
-
-// departure is the payload of such a job.
-type departure struct {
-	Room    matrix.RoomID              `json:"room"`
-	User    matrix.UserID              `json:"user"`
-	Via     []matrix.ServerName        `json:"via"`
-	Content map[string]json.RawMessage `json:"content,omitempty"`
-}
 
 // Leave ends an invite to, or a knock upon, a room that this server is not in: here at once, and on the other
 // servers as soon as one of them can be reached.
@@ -38,7 +31,7 @@ func (r *Remote) Leave(ctx context.Context, was roomserver.Outside, reason strin
 	if err != nil {
 		return err
 	}
-	job, err := json.Marshal(departure{
+	job, err := json.Marshal(Entry{
 		Room: was.Room, User: was.User, Via: r.others([]matrix.ServerName{was.Via, was.Sender.Server(), was.Room.Server()}), Content: content,
 	})
 	if err != nil {
@@ -70,19 +63,18 @@ func (r *Remote) LeaveAll(ctx context.Context, user matrix.UserID) error {
 
 // Depart does a job of the kind JobDepart.
 func (r *Remote) Depart(ctx context.Context, j store.Job) error {
-	var d departure
-	if err := json.Unmarshal(j.Payload, &d); err != nil {
+	var e Entry
+	if err := json.Unmarshal(j.Payload, &e); err != nil {
 		return fmt.Errorf("read a job: %w", err)
 	}
-	e := Entry{Room: d.Room, User: d.User, Via: d.Via, Content: d.Content}
-	now, found, err := r.rooms.FindOutside(ctx, d.User, d.Room)
+	now, found, err := r.rooms.FindOutside(ctx, e.User, e.Room)
 	if err != nil || !found || now.Membership != matrix.Leave { // they were invited again, or are in the room
 		return err
 	}
 	err = r.overServers(ctx, e, func(ctx context.Context, server matrix.ServerName) error { return r.tell(ctx, server, e) })
 	var refused *matrix.Error
 	if errors.As(err, &refused) && refused.Status < http.StatusInternalServerError || err != nil && j.Attempts >= departAttempts {
-		r.log.Info("a room was not told that a user does not want in", "room", d.Room, "user", d.User, "error", err)
+		r.log.Info("a room was not told that a user does not want in", "room", e.Room, "user", e.User, "error", err)
 		return nil
 	}
 	return err
