@@ -14,6 +14,7 @@ import (
 	"astrocyte/account"
 	"astrocyte/appservice"
 	"astrocyte/config"
+	"astrocyte/delayed"
 	"astrocyte/e2ee"
 	"astrocyte/ephemeral"
 	"astrocyte/federation/remote"
@@ -36,6 +37,7 @@ type Parts struct {
 	Ephemeral  *ephemeral.Ephemeral
 	Media      *media.Repository
 	Policy     *policy.Policy
+	Delayed    *delayed.Delayed
 	Services   *appservice.Services // nil: none
 	Push       *push.Push
 	Encryption *e2ee.Encryption
@@ -60,6 +62,7 @@ type API struct {
 	ephemeral  *ephemeral.Ephemeral
 	media      *media.Repository
 	policy     *policy.Policy
+	delayed    *delayed.Delayed
 	services   *appservice.Services
 	push       *push.Push
 	encryption *e2ee.Encryption
@@ -80,6 +83,7 @@ func New(p Parts) *API {
 	}
 	return &API{
 		services: p.Services,
+		delayed:  p.Delayed,
 		server:   p.Server, publicURL: p.PublicURL, support: p.Support, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push, encryption: p.Encryption,
 		calls: p.Calls, now: p.Now, position: p.Position,
 		media: p.Media, search: p.Search, remote: p.Remote,
@@ -106,6 +110,7 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.roomRoutes(r)
 	a.membershipRoutes(r)
 	a.sendRoutes(r)
+	a.delayedRoutes(r)
 	a.historyRoutes(r)
 	a.relationRoutes(r)
 	a.reportRoutes(r)

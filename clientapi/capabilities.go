@@ -2,6 +2,7 @@ package clientapi
 
 import (
 	"context"
+	"time"
 
 	"astrocyte/account"
 	"astrocyte/httpapi"
@@ -33,6 +34,8 @@ var unstableFeatures = map[string]bool{
 	"org.matrix.msc3981":        true, // recursive relations
 	"org.matrix.msc4151":        true, // reporting rooms
 	"org.matrix.msc3814":        true, // dehydrated devices
+	"org.matrix.msc4140":        true, // delayed events
+	"org.matrix.msc4140.stable": true,
 	"org.matrix.msc4143":        true, // call services
 	"org.matrix.msc4155":        true, // lists of who may invite
 	"org.matrix.msc4380.stable": true, // no invites at all
@@ -111,6 +114,19 @@ type capabilities struct {
 	LoginToken     enabled      `json:"m.get_login_token"`
 	ForcedForget   enabled      `json:"m.forget_forced_upon_leave"`
 	Moderation     *moderation  `json:"m.account_moderation,omitempty"`
+	Delayed        delayLimits  `json:"m.delayed_events"` // MSC4140
+	OldDelayed     delayLimits  `json:"org.matrix.msc4140.delayed_events"`
+}
+
+// delayLimits are what users may leave to be sent later.
+type delayLimits struct {
+	MaxDelay     int64 `json:"max_delay_ms"`
+	MaxScheduled int   `json:"max_scheduled"`
+}
+
+func (a *API) delayLimits() delayLimits {
+	l := a.delayed.Limits()
+	return delayLimits{time.Duration(l.MaxDelay).Milliseconds(), l.MaxScheduled}
 }
 
 // moderation is what administrators may do to accounts.
@@ -157,5 +173,7 @@ func (a *API) capabilities(ctx context.Context, c *httpapi.Caller, _ *none) (*ca
 		SetAvatarURL:   enabled{!u.Suspended},
 		LoginToken:     enabled{a.mayGetLoginToken(u)},
 		Moderation:     moderationOf(u),
+		Delayed:        a.delayLimits(),
+		OldDelayed:     a.delayLimits(),
 	}}, nil
 }

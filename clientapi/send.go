@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
+	"astrocyte/delayed"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
@@ -23,29 +24,33 @@ type sendRequest struct {
 	EventType string          `path:"eventType"`
 	TxnID     string          `path:"txnID"`
 	Timestamp *int64          `query:"ts"`
-	Content   json.RawMessage `body:"whole"`
+	Delay     *int64          `query:"org.matrix.msc4140.delay"`
+	Content   json.RawMessage `body:"whole,optional"`
 }
 
 type sendResponse struct {
-	EventID matrix.EventID `json:"event_id"`
+	EventID matrix.EventID `json:"event_id,omitempty"`
+	DelayID string         `json:"delay_id,omitempty"` // in place of it, where the event is sent later
 }
 
 // sendMessage sends a message event into a room.
 //
 // Spec: PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}
 func (a *API) sendMessage(ctx context.Context, c *httpapi.Caller, q *sendRequest) (*sendResponse, error) {
+	scope := "send/" + string(q.RoomID) + "/" + q.EventType
+	if q.Delay != nil {
+		e := delayed.Event{Scope: scope, Txn: q.TxnID, Room: q.RoomID, Type: q.EventType, Content: q.Content}
+		return a.delayOld(ctx, c, e, q.Timestamp, *q.Delay)
+	}
+	if q.Content == nil {
+		return nil, matrix.E(matrix.CodeNotJSON, "the body is missing")
+	}
 	d := roomserver.Draft{
 		Room: q.RoomID, Sender: c.User, Type: q.EventType, Content: q.Content, Timestamp: massaged(c, q.Timestamp),
-		Txn: &roomserver.Txn{Device: c.Device, Scope: "send/" + string(q.RoomID) + "/" + q.EventType, ID: q.TxnID},
+		Txn: &roomserver.Txn{Device: c.Device, Scope: scope, ID: q.TxnID},
 	}
-	if d.Type == "m.room.redaction" {
-		var content struct {
-			Redacts matrix.EventID `json:"redacts"`
-		}
-		if err := json.Unmarshal(q.Content, &content); err != nil || content.Redacts == "" {
-			return nil, matrix.BadJSON("a redaction needs the ID of an event in redacts")
-		}
-		d.Redacts = content.Redacts
+	if err := d.FindRedacts(); err != nil {
+		return nil, err
 	}
 	a.ephemeral.Acted(ctx, c.User)
 	return sent(a.rooms.Send(ctx, d))
@@ -73,6 +78,7 @@ type sendStateRequest struct {
 	EventType string          `path:"eventType"`
 	StateKey  string          `path:"stateKey"`
 	Timestamp *int64          `query:"ts"`
+	Delay     *int64          `query:"org.matrix.msc4140.delay"`
 	Content   json.RawMessage `body:"whole"`
 }
 
@@ -80,6 +86,10 @@ type sendStateRequest struct {
 //
 // Spec: PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}
 func (a *API) sendState(ctx context.Context, c *httpapi.Caller, q *sendStateRequest) (*sendResponse, error) {
+	if q.Delay != nil {
+		e := delayed.Event{Room: q.RoomID, Type: q.EventType, StateKey: &q.StateKey, Content: q.Content}
+		return a.delayOld(ctx, c, e, q.Timestamp, *q.Delay)
+	}
 	if change, is := a.invitesElsewhere(c, q); is {
 		return sent(a.remote.Invite(ctx, change))
 	}

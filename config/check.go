@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"astrocyte/matrix"
@@ -37,6 +38,12 @@ func (c *Config) check(r *reader) {
 	}
 	if _, ok := rules.ByID(c.Rooms.DefaultVersion); !ok {
 		r.fault("rooms.default_version", "%q is not a room version that this server knows", c.Rooms.DefaultVersion)
+	}
+	if n := c.DelayedEvents.MaxScheduled; n < 0 || n > 10_000 {
+		r.fault("delayed_events.max_scheduled", "must be between 0 and 10000")
+	}
+	if c.DelayedEvents.MaxDelay < Duration(time.Minute) {
+		r.fault("delayed_events.max_delay", "must be 1m at least")
 	}
 	if t := c.Calls.TURN; len(t.URIs) > 0 && t.SharedSecret == "" {
 		r.fault("calls.turn.shared_secret", "must be given, since calls.turn.uris is")

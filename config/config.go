@@ -50,6 +50,9 @@ type Config struct {
 	// How new rooms are made.
 	Rooms Rooms `yaml:"rooms"`
 
+	// Events that users leave to be sent later: calls end by them, and messages can be scheduled.
+	DelayedEvents DelayedEvents `yaml:"delayed_events"`
+
 	// What users may know of each other.
 	Users Users `yaml:"users"`
 
@@ -284,6 +287,14 @@ type Rooms struct {
 	DefaultVersion matrix.RoomVersion `yaml:"default_version"`
 }
 
+// DelayedEvents says what users may leave to be sent later.
+type DelayedEvents struct {
+	// How many events of a user may wait. 0 is off: then nobody sees when somebody drops out of a call.
+	MaxScheduled int `yaml:"max_scheduled"`
+	// The longest delay.
+	MaxDelay Duration `yaml:"max_delay"`
+}
+
 // Users says what users may know of each other.
 type Users struct {
 	// Whom people find who look for a user: shared, those with whom they share a room and those in rooms
@@ -336,17 +347,18 @@ func Default() *Config {
 		Passwords: Passwords{
 			MinimumLength: 8, Hash: "argon2id", Argon2Memory: 19 * 1024, Argon2Passes: 2, Argon2Threads: 1, BcryptCost: 12,
 		},
-		Sessions:   Sessions{AccessTokenLifetime: Duration(24 * time.Hour), LoginTokens: true},
-		Rooms:      Rooms{DefaultVersion: rules.Default},
-		Presence:   Presence{Enabled: true, MaxRoomMembers: 100},
-		Media:      defaultMedia(),
-		Users:      Users{Directory: "shared"},
-		Notices:    Notices{Enabled: true, Localpart: "_server", DisplayName: "Server Notices", RoomName: "Server Notices"},
-		RateLimits: defaultLimits(),
-		Clients:    Clients{QueryAccessToken: true, MaxBody: 1 << 20},
-		Calls:      Calls{TURN: TURN{Lifetime: Duration(24 * time.Hour)}},
-		Federation: Federation{Enabled: true, KeyNotaries: []matrix.ServerName{"matrix.org"}},
-		Log:        Log{Level: "info", Format: "auto"},
+		Sessions:      Sessions{AccessTokenLifetime: Duration(24 * time.Hour), LoginTokens: true},
+		Rooms:         Rooms{DefaultVersion: rules.Default},
+		Presence:      Presence{Enabled: true, MaxRoomMembers: 100},
+		DelayedEvents: DelayedEvents{MaxScheduled: 100, MaxDelay: Duration(30 * 24 * time.Hour)},
+		Media:         defaultMedia(),
+		Users:         Users{Directory: "shared"},
+		Notices:       Notices{Enabled: true, Localpart: "_server", DisplayName: "Server Notices", RoomName: "Server Notices"},
+		RateLimits:    defaultLimits(),
+		Clients:       Clients{QueryAccessToken: true, MaxBody: 1 << 20},
+		Calls:         Calls{TURN: TURN{Lifetime: Duration(24 * time.Hour)}},
+		Federation:    Federation{Enabled: true, KeyNotaries: []matrix.ServerName{"matrix.org"}},
+		Log:           Log{Level: "info", Format: "auto"},
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"astrocyte/bus"
 	"astrocyte/clientapi"
 	"astrocyte/config"
+	"astrocyte/delayed"
 	"astrocyte/e2ee"
 	"astrocyte/egress"
 	"astrocyte/ephemeral"
@@ -110,12 +111,20 @@ func (s *Server) makeParts(ctx context.Context) error {
 	})
 	s.runs("sync", news.Run)
 
+	later := delayed.New(delayed.Options{
+		DB: s.db, Bus: wakes, Accounts: s.accounts, Rooms: s.rooms, Limiter: s.limiter, Limits: c.DelayedEvents,
+		Log: s.logOf("delayed"), Now: s.now,
+	})
+	s.runs("delayed", later.Run)
+	s.accounts.Use(func(h *account.Hooks) { h.Deactivated = append(h.Deactivated, later.Deactivated) })
+
 	s.makeRouter(trusted)
 	news.Routes(s.router)
 	clientapi.New(clientapi.Parts{
 		Server: c.ServerName, PublicURL: c.PublicURL, Support: c.Support, Accounts: s.accounts, Rooms: s.rooms,
 		Ephemeral: passing, Push: pushing, Encryption: encryption, Media: s.media, Search: s.search, Remote: s.remote, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
 		Services: s.services,
+		Delayed:  later,
 		Policy: policy.New(policy.Options{
 			DB: s.db, Rooms: s.rooms, Accounts: s.accounts, Notices: c.Notices, From: c.NoticesFrom(), Version: c.Rooms.DefaultVersion, Now: s.now,
 		}),

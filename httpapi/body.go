@@ -25,7 +25,8 @@ func (p *plan) decodeBody(w http.ResponseWriter, r *http.Request, v reflect.Valu
 	if err != nil {
 		return err
 	}
-	if len(bytes.TrimSpace(body)) == 0 {
+	missing := len(bytes.TrimSpace(body)) == 0
+	if missing {
 		if p.whole != nil && !p.wholeOptional {
 			return matrix.E(matrix.CodeNotJSON, "the body is missing")
 		}
@@ -34,7 +35,7 @@ func (p *plan) decodeBody(w http.ResponseWriter, r *http.Request, v reflect.Valu
 	if err := checkObject(body); err != nil {
 		return err
 	}
-	if p.whole != nil {
+	if p.whole != nil && !missing {
 		v.FieldByIndex(p.whole).SetBytes(body)
 	}
 	return p.decodeMembers(body, v)

@@ -69,7 +69,7 @@ func New(o Options) *Router {
 //	query:"limit"          a query parameter; []string takes all of that name
 //	header:"Content-Type"  a request header
 //	json:"reason"          a member of the JSON body, by its exact name
-//	body:"whole"           json.RawMessage: the JSON body as it was sent; "whole,optional" may be missing
+//	body:"whole"           json.RawMessage: the JSON body as it was sent; "whole,optional" may be missing, and is nil then
 //
 // A further tag required:"true" answers M_MISSING_PARAM where a query parameter, header or member is
 // missing. Fields are strings, integers, floats, booleans, pointers to those (nil = not given), or types

@@ -12,6 +12,7 @@ import (
 	"astrocyte/matrix/canonicaljson"
 	"astrocyte/roomserver/rules"
 	"astrocyte/roomserver/state"
+	"astrocyte/store"
 )
 
 // Draft is an event that a user of this server wants to be sent.
@@ -24,7 +25,15 @@ type Draft struct {
 	Redacts   matrix.EventID // of m.room.redaction
 	Timestamp int64          // milliseconds; 0: now
 	Txn       *Txn           // nil: never repeated
+	Delay     *Delay         // nil: its user sends it now
 	Ending    bool           // the sender's account ends: they may leave what others may not
+}
+
+// Delay is of a draft that its user left to be sent later. Both functions run in the transaction that sends
+// the event, so that it is sent once, and not after it was cancelled.
+type Delay struct {
+	Due  func(tx *store.Tx) error // a *matrix.Error refuses the sending
+	Sent func(tx *store.Tx, id matrix.EventID) error
 }
 
 // Txn says which request a draft came with, so that a repetition is given the same answer.
@@ -124,7 +133,7 @@ func (b *batch) build(h *head, d *Draft, auth []*Event) (*Event, error) {
 		NID: nid<<8 | h.nid.Shard(), Room: h.nid, Status: statusAccepted,
 		SnapBefore: h.state.NID(), PrevNIDs: slices.Clone(h.extremities),
 	}
-	if d.Txn != nil {
+	if d.Txn != nil && (d.Txn.Device != "" || d.Delay != nil) {
 		e.TxnDevice, e.TxnID = d.Txn.Device, d.Txn.ID
 	}
 	p := rules.Proto{

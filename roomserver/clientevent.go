@@ -102,6 +102,10 @@ func (e *ClientEvent) appendUnsigned(dst []byte) []byte {
 	if e.Txn != "" {
 		dst = appendMember(dst, `,"transaction_id":`, e.Txn)
 	}
+	if e.Delay != "" { // MSC4140, by its stable and unstable names
+		dst = appendMember(dst, `,"delay_id":`, e.Delay)
+		dst = appendMember(dst, `,"org.matrix.msc4140.delay_id":`, e.Delay)
+	}
 	return append(dst, '}')
 }
 

@@ -29,7 +29,7 @@ type Event struct {
 	PrevNIDs   []int64
 	AuthNIDs   []int64
 	TxnDevice  matrix.DeviceID // of ours that sent it, and with which transaction id; else empty
-	TxnID      string
+	TxnID      string          // without a device: the id under which it was delayed
 
 	Status     int64
 	RedactedBy int64 // nid of the redaction that took effect, or 0

@@ -38,6 +38,7 @@ type ClientEvent struct {
 	Shown      *rules.Event      // the event itself, or its redacted form
 	Seq        int64             // place in the room's timeline; 0: shown as part of a state
 	Txn        string            // the transaction id, where the viewer's device sent it
+	Delay      string            // the id under which the viewer had delayed it
 	Prev       *Event            // the state event that it replaced
 	Because    *Event            // its redaction
 	Membership matrix.Membership // of the viewer when it was sent; empty: not told
@@ -137,6 +138,9 @@ func (r *Rooms) complete(tx *store.Tx, v Viewer, events []*ClientEvent) error {
 		}
 		if v.Device != "" && e.Sender() == v.User && e.TxnDevice == v.Device {
 			e.Txn = e.TxnID
+		}
+		if e.TxnDevice == "" && e.Sender() == v.User {
+			e.Delay = e.TxnID
 		}
 	}
 	return nil

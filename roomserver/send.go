@@ -33,13 +33,39 @@ func (r *Rooms) Send(ctx context.Context, d Draft) (matrix.EventID, error) {
 		if err != nil {
 			return err
 		}
-		e, err := b.append(h, &d)
-		if err == nil {
-			id = e.ID()
+		if d.Delay != nil {
+			if err := d.Delay.Due(b.tx); err != nil {
+				return err
+			}
 		}
-		return err
+		e, err := b.append(h, &d)
+		if err != nil {
+			return err
+		}
+		id = e.ID()
+		if d.Delay != nil {
+			b.later = append(b.later, func() error { return d.Delay.Sent(b.tx, e.ID()) })
+		}
+		return nil
 	})
 	return id, err
+}
+
+// FindRedacts reads out of the content what a redaction redacts that is sent as any other event.
+//
+// Spec: PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}
+func (d *Draft) FindRedacts() error {
+	if d.Type != "m.room.redaction" {
+		return nil
+	}
+	var content struct {
+		Redacts matrix.EventID `json:"redacts"`
+	}
+	if err := json.Unmarshal(d.Content, &content); err != nil || content.Redacts == "" {
+		return matrix.BadJSON("a redaction needs the ID of an event in redacts")
+	}
+	d.Redacts = content.Redacts
+	return nil
 }
 
 // invites says whom a draft invites, if anybody.

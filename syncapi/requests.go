@@ -1,7 +1,6 @@
 package syncapi
 
 import (
-	"encoding/json"
 	"errors"
 	"net"
 	"time"
@@ -134,14 +133,8 @@ func (s *socket) sendEvent(f *frame) (*sendResult, error) {
 		}
 		d.Txn = &roomserver.Txn{Device: s.viewer.Device, Scope: "send/" + string(f.RoomID) + "/" + f.EventType, ID: f.TxnID}
 	}
-	if d.Type == "m.room.redaction" {
-		var content struct {
-			Redacts matrix.EventID `json:"redacts"`
-		}
-		if err := json.Unmarshal(f.Content, &content); err != nil || content.Redacts == "" {
-			return nil, matrix.BadJSON("a redaction needs the ID of an event in redacts")
-		}
-		d.Redacts = content.Redacts
+	if err := d.FindRedacts(); err != nil {
+		return nil, err
 	}
 	id, err := s.a.rooms.Send(s.ctx, d)
 	if err != nil {

@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"homeserver"},
 	{"clientapi", "federation", "syncapi"},
 	{"federation/remote", "federation/sender", "appservice"},
-	{"e2ee", "ephemeral", "push", "search", "policy"},
+	{"e2ee", "ephemeral", "push", "search", "policy", "delayed"},
 	{"roomserver"},
 	{"account", "media", "roomserver/state", "federation/peer"},
 	{"store"},
