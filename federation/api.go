@@ -67,6 +67,8 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.joinRoutes(r)
 	a.leaveRoutes(r)
 	a.inviteRoutes(r)
+	a.eventRoutes(r)
+	a.stateRoutes(r)
 }
 
 // none is a request without parameters.

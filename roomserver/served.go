@@ -2,7 +2,10 @@ package roomserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
@@ -36,16 +39,11 @@ func (r *Rooms) StateBefore(ctx context.Context, room matrix.RoomID, event matri
 	if err != nil {
 		return nil, err
 	}
-	return r.told(ctx, h.Room, eventNIDs(st))
-}
-
-// told adds the auth chain of events to them, which has none of them twice.
-func (r *Rooms) told(ctx context.Context, room RoomNID, nids []int64) (*Told, error) {
-	chain, err := r.graphs.Chain(int64(room), nids, r.source(ctx, room, nil))
-	if err != nil {
-		return nil, fmt.Errorf("find the auth chain of %d events: %w", len(nids), err)
+	told := &Told{State: eventNIDs(st)}
+	if told.AuthChain, err = r.graphs.Behind(int64(h.Room), told.State, r.source(ctx, h.Room, nil)); err != nil {
+		return nil, fmt.Errorf("find the auth chain of the state before %s: %w", event, err)
 	}
-	return &Told{State: nids, AuthChain: chain}, nil
+	return told, nil
 }
 
 // AuthChain is all that an event refers to as its permission, over others too.
@@ -61,11 +59,11 @@ func (r *Rooms) AuthChain(ctx context.Context, room matrix.RoomID, event matrix.
 	if err != nil {
 		return nil, err
 	}
-	told, err := r.told(ctx, h.Room, e.AuthNIDs)
+	chain, err := r.graphs.Chain(int64(h.Room), e.AuthNIDs, r.source(ctx, h.Room, nil))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("find the auth chain of %s: %w", event, err)
 	}
-	return told.AuthChain, nil
+	return chain, nil
 }
 
 // servedEvent finds an event for a server that is in the room. Rejected ones are nobody's business.
@@ -167,5 +165,44 @@ func (r *Rooms) IDs(ctx context.Context, nids []int64) ([]matrix.EventID, error)
 			out = append(out, id)
 		}
 	}
+	return out, err
+}
+
+// Ends are the extremities of a room.
+func (r *Rooms) Ends(ctx context.Context, room matrix.RoomID) (v *rules.Version, ids []matrix.EventID, err error) {
+	err = r.db.View(ctx, func(tx *store.Tx) error {
+		nid, err := r.known(tx, room)
+		if err != nil {
+			return err
+		}
+		rows, err := readHeads(tx, []int64{int64(nid)}, false)
+		if err != nil || len(rows) == 0 {
+			return errors.Join(err, ErrNotHere)
+		}
+		if v, err = version(rows[0].version); err != nil {
+			return err
+		}
+		nids, err := decodeNIDs(nid.Shard(), rows[0].extremities)
+		if err != nil {
+			return err
+		}
+		found, err := readIDs(tx, nids)
+		ids = slices.Sorted(maps.Values(found))
+		return err
+	})
+	return v, ids, err
+}
+
+// ResidentServers are the other servers in a room.
+func (r *Rooms) ResidentServers(ctx context.Context, room matrix.RoomID) ([]matrix.ServerName, error) {
+	var out []matrix.ServerName
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		nid, ok, err := r.NID(tx, room)
+		if err != nil || !ok {
+			return err
+		}
+		out, err = r.ServersIn(tx, nid)
+		return err
+	})
 	return out, err
 }

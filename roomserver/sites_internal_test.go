@@ -194,12 +194,12 @@ func (s *site) receiveAt(from *site, room matrix.RoomID, ev *rules.Event) (Statu
 	if err != nil {
 		return 0, err
 	}
-	told, err := from.told(ctx, e.Room, append(entries, e.AuthNIDs...))
+	chain, err := from.graphs.Chain(int64(e.Room), append(entries, e.AuthNIDs...), from.source(ctx, e.Room, nil))
 	if err != nil {
 		return 0, err
 	}
 	var all []*rules.Event
-	err = from.Each(ctx, told.AuthChain, func(e *rules.Event) error {
+	err = from.Each(ctx, chain, func(e *rules.Event) error {
 		all = append(all, as(s.t, e))
 		return nil
 	})

@@ -255,27 +255,39 @@ func (d *AuthDAG) between(ends []uint32, w *work) ([]uint32, error) {
 
 // Chain gives the events with all that they refer to, over others too: the auth events of each stand
 // before it. Events that are not there are left out.
-func (d *AuthDAG) Chain(nids []int64) []int64 {
-	marked := make([]bool, len(d.nids))
+func (d *AuthDAG) Chain(nids []int64) []int64 { return d.listed(d.marked(nids, true)) }
+
+// Behind is Chain without the events themselves, but for those that others of them refer to.
+func (d *AuthDAG) Behind(nids []int64) []int64 { return d.listed(d.marked(nids, false)) }
+
+// marked says by index which events belong to a chain.
+func (d *AuthDAG) marked(nids []int64, themselves bool) []bool {
+	reached := make([]bool, len(d.nids)) // is one of the events, or referred to
+	wanted := reached
+	if !themselves {
+		wanted = make([]bool, len(d.nids))
+	}
 	high := -1
 	for _, nid := range nids {
 		if i, ok := d.index(nid); ok {
-			marked[i] = true
+			reached[i] = true
 			high = max(high, int(i))
 		}
 	}
-	n := 0
 	for i := high; i >= 0; i-- {
-		if marked[i] {
-			n++
+		if reached[i] {
 			for _, a := range d.auth(uint32(i)) {
-				marked[a] = true
+				reached[a], wanted[a] = true, true
 			}
 		}
 	}
-	chain := make([]int64, 0, n)
-	for i := range high + 1 {
-		if marked[i] {
+	return wanted
+}
+
+func (d *AuthDAG) listed(wanted []bool) []int64 {
+	var chain []int64
+	for i, w := range wanted {
+		if w {
 			chain = append(chain, d.nids[i])
 		}
 	}

@@ -61,13 +61,22 @@ func (g *Graphs) Resolve(v *rules.Version, room int64, sets [][]Entry, src *Sour
 // Chain gives the events with all that they refer to as their permission, over others too. Its order is
 // that of the references: each event comes after its auth events.
 func (g *Graphs) Chain(room int64, nids []int64, src *Source) ([]int64, error) {
+	return g.walk(room, nids, src, (*rules.AuthDAG).Chain)
+}
+
+// Behind is Chain without the events themselves, but for those that others of them refer to.
+func (g *Graphs) Behind(room int64, nids []int64, src *Source) ([]int64, error) {
+	return g.walk(room, nids, src, (*rules.AuthDAG).Behind)
+}
+
+func (g *Graphs) walk(room int64, nids []int64, src *Source, of func(*rules.AuthDAG, []int64) []int64) ([]int64, error) {
 	var chain []int64
 	err := g.with(room, func(dag *rules.AuthDAG) error {
-		if err := grow(dag, nids, src); err != nil {
-			return err
+		err := grow(dag, nids, src)
+		if err == nil {
+			chain = of(dag, nids)
 		}
-		chain = dag.Chain(nids)
-		return nil
+		return err
 	})
 	return chain, err
 }
