@@ -39,11 +39,16 @@ func (r *Rooms) StateBefore(ctx context.Context, room matrix.RoomID, event matri
 	if err != nil {
 		return nil, err
 	}
-	told := &Told{State: eventNIDs(st)}
-	if told.AuthChain, err = r.graphs.Behind(int64(h.Room), told.State, r.source(ctx, h.Room, nil)); err != nil {
-		return nil, fmt.Errorf("find the auth chain of the state before %s: %w", event, err)
+	return r.told(ctx, h.Room, eventNIDs(st))
+}
+
+// told adds the auth chain of a state to it.
+func (r *Rooms) told(ctx context.Context, room RoomNID, nids []int64) (*Told, error) {
+	chain, err := r.graphs.Behind(int64(room), nids, r.source(ctx, room, nil))
+	if err != nil {
+		return nil, fmt.Errorf("find the auth chain of a state of %d events: %w", len(nids), err)
 	}
-	return told, nil
+	return &Told{State: nids, AuthChain: chain}, nil
 }
 
 // AuthChain is all that an event refers to as its permission, over others too.
@@ -191,18 +196,4 @@ func (r *Rooms) Ends(ctx context.Context, room matrix.RoomID) (v *rules.Version,
 		return err
 	})
 	return v, ids, err
-}
-
-// ResidentServers are the other servers in a room.
-func (r *Rooms) ResidentServers(ctx context.Context, room matrix.RoomID) ([]matrix.ServerName, error) {
-	var out []matrix.ServerName
-	err := r.db.View(ctx, func(tx *store.Tx) error {
-		nid, ok, err := r.NID(tx, room)
-		if err != nil || !ok {
-			return err
-		}
-		out, err = r.ServersIn(tx, nid)
-		return err
-	})
-	return out, err
 }

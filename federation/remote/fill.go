@@ -97,7 +97,7 @@ func (r *Remote) receiveOver(ctx context.Context, from matrix.ServerName, ev *ru
 // knowing are servers that may know about a room, the one first that brought an event.
 func (r *Remote) knowing(ctx context.Context, from matrix.ServerName, room matrix.RoomID) []matrix.ServerName {
 	servers := []matrix.ServerName{from}
-	others, err := r.rooms.ResidentServers(ctx, room)
+	others, err := r.rooms.ServersOf(ctx, room)
 	if err != nil {
 		r.log.Warn("the servers of a room could not be read", "room", room, "error", err)
 	}
