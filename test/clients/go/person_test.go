@@ -22,6 +22,9 @@ type person struct {
 	t   *testing.T
 	ctx context.Context
 
+	syncing *mautrix.DefaultSyncer
+	crypto  *encryption // nil: speaks in clear
+
 	mu     sync.Mutex
 	events []*event.Event
 	news   chan struct{}
@@ -37,32 +40,55 @@ func (syncer) OnFailedSync(_ *mautrix.RespSync, err error) (time.Duration, error
 	return 50 * time.Millisecond, nil
 }
 
-func register(t *testing.T, s *server, name string) *person {
+func password(name string) string { return "the password of " + name }
+
+// newPerson makes a client that is not logged in yet.
+func newPerson(t *testing.T, s *server) *person {
 	t.Helper()
 	client, err := mautrix.NewClient(s.url(), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &person{Client: client, t: t, ctx: t.Context(), news: make(chan struct{}, 1)}
-	answer, err := client.RegisterDummy(p.ctx, &mautrix.ReqRegister{Username: name, Password: "the password of " + name})
+	p := &person{Client: client, t: t, ctx: t.Context(), syncing: mautrix.NewDefaultSyncer(), news: make(chan struct{}, 1)}
+	p.Syncer = syncer{p.syncing}
+	return p
+}
+
+func register(t *testing.T, s *server, name string) *person {
+	t.Helper()
+	p := newPerson(t, s)
+	answer, err := p.RegisterDummy(p.ctx, &mautrix.ReqRegister{Username: name, Password: password(name)})
 	if err != nil {
 		t.Fatalf("%s registers: %v", name, err)
 	}
-	client.SetCredentials(answer.UserID, answer.AccessToken)
-	client.DeviceID = answer.DeviceID
+	p.SetCredentials(answer.UserID, answer.AccessToken)
+	p.DeviceID = answer.DeviceID
+	return p
+}
+
+// login gives somebody one more device.
+func login(t *testing.T, s *server, name string) *person {
+	t.Helper()
+	p := newPerson(t, s)
+	_, err := p.Login(p.ctx, &mautrix.ReqLogin{
+		Type: mautrix.AuthTypePassword, Identifier: mautrix.UserIdentifier{Type: mautrix.IdentifierTypeUser, User: name},
+		Password: password(name), StoreCredentials: true,
+	})
+	if err != nil {
+		t.Fatalf("%s logs in: %v", name, err)
+	}
 	return p
 }
 
 // listens syncs until the test ends or the session does; what Sync returned is in the channel then.
 func (p *person) listens() <-chan error {
-	syncing := mautrix.NewDefaultSyncer()
-	syncing.ParseErrorHandler = func(e *event.Event, err error) bool {
+	p.syncing.ParseErrorHandler = func(e *event.Event, err error) bool {
 		if !errors.Is(err, event.ErrUnsupportedContentType) && !errors.Is(err, event.ErrContentAlreadyParsed) {
 			p.t.Errorf("%s cannot read %s %s: %v", p.UserID, e.Type.Type, e.ID, err)
 		}
 		return true
 	}
-	syncing.OnEvent(func(_ context.Context, e *event.Event) {
+	p.syncing.OnEvent(func(_ context.Context, e *event.Event) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.events = append(p.events, e)
@@ -71,9 +97,14 @@ func (p *person) listens() <-chan error {
 		default:
 		}
 	})
-	p.Syncer = syncer{syncing}
 	done := make(chan error, 1)
-	go func() { done <- p.SyncWithContext(p.ctx) }()
+	go func() {
+		err := p.SyncWithContext(p.ctx)
+		if p.t.Context().Err() == nil {
+			p.t.Logf("%s %s syncs no more: %v", p.UserID, p.DeviceID, err)
+		}
+		done <- err
+	}()
 	return done
 }
 
@@ -92,7 +123,10 @@ func (p *person) sees(what string, fits func(e *event.Event) bool) *event.Event 
 		select {
 		case <-p.news:
 		case <-late:
-			p.t.Fatalf("%s waited in vain for %s", p.UserID, what)
+			if p.crypto != nil {
+				p.readsAll()
+			}
+			p.t.Fatalf("%s %s waited in vain for %s", p.UserID, p.DeviceID, what)
 		}
 	}
 }

@@ -5,11 +5,13 @@ import * as sdk from "matrix-js-sdk";
 
 const patience = 30_000;
 
+export const passwordOf = (name) => `the password of ${name}`;
+
 export class Person {
-    /** register makes an account, and a client that syncs all the time. */
-    static async register(server, name) {
+    /** register makes an account, and a client that syncs all the time. With secret it can encrypt. */
+    static async register(server, name, { secret } = {}) {
         const guest = sdk.createClient({ baseUrl: server.url });
-        const data = { username: name, password: `the password of ${name}` };
+        const data = { username: name, password: passwordOf(name) };
         const challenge = await guest.registerRequest(data).then(
             () => {
                 throw new Error("registration did not ask for anything");
@@ -18,17 +20,41 @@ export class Person {
         );
         if (challenge.httpStatus !== 401) throw challenge;
         data.auth = { type: "m.login.dummy", session: challenge.data.session };
-        const made = await guest.registerRequest(data);
+        return Person.#start(server, name, await guest.registerRequest(data), { secret });
+    }
+
+    /** login gives somebody one more device. secrets are the keys of the secret storage that they have. */
+    static async login(server, name, { secret, secrets } = {}) {
+        const guest = sdk.createClient({ baseUrl: server.url });
+        const made = await guest.loginRequest({
+            type: "m.login.password",
+            identifier: { type: "m.id.user", user: name },
+            password: passwordOf(name),
+        });
+        return Person.#start(server, name, made, { secret, secrets });
+    }
+
+    static async #start(server, name, made, { secret, secrets = new Map() }) {
         const p = new Person();
         p.name = name;
+        p.secrets = secrets;
         p.client = sdk.createClient({
             baseUrl: server.url,
             userId: made.user_id,
             accessToken: made.access_token,
             deviceId: made.device_id,
+            cryptoCallbacks: {
+                getSecretStorageKey: async ({ keys }) => {
+                    const id = Object.keys(keys).find((key) => secrets.has(key));
+                    return id ? [id, secrets.get(id)] : null;
+                },
+                cacheSecretStorageKey: (id, _info, key) => secrets.set(id, key),
+            },
         });
         p.id = made.user_id;
+        p.device = made.device_id;
         try {
+            if (secret) await p.client.initRustCrypto({ useIndexedDB: false });
             await p.client.startClient({ initialSyncLimit: 30, lazyLoadMembers: true, threadSupport: true, pollTimeout: 10_000 });
             await p.until("the first sync", () => ["PREPARED", "SYNCING"].includes(p.client.getSyncState()));
         } catch (err) {
@@ -41,7 +67,7 @@ export class Person {
     /** until waits until find gives something, and gives that. */
     async until(what, find) {
         for (const end = Date.now() + patience; Date.now() < end; await sleep(10)) {
-            const found = find();
+            const found = await find();
             if (found) return found;
         }
         throw new Error(`${this.name} waited in vain for ${what}`);
@@ -65,6 +91,33 @@ export class Person {
     /** seesText waits for a message that the server has told of: no echo of one's own. */
     seesText(id, text) {
         return this.until(`"${text}"`, () => this.timeline(id).find((e) => e.getContent().body === text && !e.status));
+    }
+
+    /** unread gives the events of a room that the client could not decrypt. */
+    unread(id) {
+        return this.timeline(id).filter((e) => e.isDecryptionFailure());
+    }
+
+    /** insists sends a message until it is acknowledged, as people do who press "try again". */
+    async insists(id, text) {
+        const end = Date.now() + patience;
+        try {
+            await this.client.sendTextMessage(id, text);
+            return;
+        } catch (err) {
+            if (Date.now() > end) throw err;
+        }
+        for (;;) {
+            const unsent = this.timeline(id).find((e) => e.getContent().body === text && e.status === sdk.EventStatus.NOT_SENT);
+            if (!unsent) throw new Error(`${this.name} lost ${text}`);
+            try {
+                await this.client.resendEvent(unsent, this.room(id));
+                return;
+            } catch (err) {
+                if (Date.now() > end) throw err;
+                await sleep(20);
+            }
+        }
     }
 
     async says(id, text) {
