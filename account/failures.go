@@ -26,7 +26,7 @@ func (f *failures) interval() time.Duration {
 	return time.Duration(float64(time.Second) / f.rate.PerSecond)
 }
 
-// allow refuses an attempt with an *httpapi.Limited where there were too many wrong ones.
+// allow refuses an attempt where there were too many wrong ones.
 func (f *failures) allow(user matrix.UserID, now time.Time) error {
 	if f.rate.PerSecond < 0 || user == "" {
 		return nil
@@ -36,7 +36,7 @@ func (f *failures) allow(user matrix.UserID, now time.Time) error {
 		return nil
 	}
 	if over := full.Sub(now) - time.Duration(max(f.rate.Burst, 1)-1)*f.interval(); over > 0 {
-		return &httpapi.Limited{Limiter: "wrong_password.account", After: over}
+		return matrix.TooMany("wrong_password.account", over, "too many wrong passwords")
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/crypto/argon2"
@@ -61,7 +62,7 @@ func newHasher(cost config.Passwords) *hasher {
 func (h *hasher) turn(ctx context.Context) (done func(), err error) {
 	if h.waiting.Add(1) > maxWaiting {
 		h.waiting.Add(-1)
-		return nil, matrix.E(matrix.CodeLimitExceeded, "too many people are logging in at the moment").With("retry_after_ms", 5000)
+		return nil, matrix.TooMany("password.hashing", 5*time.Second, "too many people are logging in at the moment")
 	}
 	defer h.waiting.Add(-1)
 	select {

@@ -295,8 +295,8 @@ func (a *API) members(ctx context.Context, c *httpapi.Caller, q *membersRequest)
 }
 
 type joinedMember struct {
-	DisplayName string `json:"display_name"`
-	AvatarURL   string `json:"avatar_url"`
+	DisplayName string `json:"display_name,omitempty"`
+	AvatarURL   string `json:"avatar_url,omitempty"`
 }
 
 type joinedMembersResponse struct {

@@ -200,10 +200,6 @@ func retryAfter(e *matrix.Error) (seconds int, ok bool) {
 
 // asFault finds the caller's fault in an error, and nil where the fault is ours.
 func asFault(err error) *matrix.Error {
-	var limited *Limited
-	if errors.As(err, &limited) {
-		return limited.fault()
-	}
 	var fault *matrix.Error
 	if errors.As(err, &fault) {
 		return fault

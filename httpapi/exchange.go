@@ -157,11 +157,10 @@ func (x *exchange) fail(e *endpoint, err error) {
 	}
 	fault := asFault(err)
 	switch {
+	case fault != nil && fault.Code == matrix.CodeLimitExceeded:
+		CountLimited(fault)
+		x.w.Header().Set("X-RateLimit-Limiter", fault.Limiter)
 	case fault != nil:
-		var limited *Limited
-		if errors.As(err, &limited) {
-			x.w.Header().Set("X-RateLimit-Limiter", limited.Limiter)
-		}
 	case x.gone(err):
 		x.w.status = statusGone
 		return
@@ -205,6 +204,9 @@ func (x *exchange) report(e *endpoint, err error, took time.Duration) {
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	if fault := asFault(err); fault != nil && fault.Limiter != "" {
+		attrs = append(attrs, slog.String("limiter", fault.Limiter))
 	}
 	var p *panicked
 	if errors.As(err, &p) {

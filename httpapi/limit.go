@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"container/list"
 	"net/netip"
 	"sync"
@@ -16,6 +17,9 @@ var limitedTotal = promauto.NewCounterVec(prometheus.CounterOpts{
 	Name: "astrocyte_rate_limited_total",
 	Help: "Requests refused by a rate limit, by the limiter's name.",
 }, []string{"limiter"})
+
+// CountLimited counts a request that a limit refused, where it did not come by HTTP: a Router counts by itself.
+func CountLimited(e *matrix.Error) { limitedTotal.WithLabelValues(cmp.Or(e.Limiter, "unnamed")).Inc() }
 
 // Rate is a token bucket: so many a second on average, and so many at once. The zero Rate is no limit.
 type Rate struct {
@@ -34,22 +38,6 @@ type Limits struct {
 	Classes map[string]Class
 	// Factors multiply the limits of single users; 0 frees them of limits.
 	Factors map[matrix.UserID]float64
-}
-
-// Limited is the error of a limit that was met.
-type Limited struct {
-	// Limiter names the limit: its class, and whether the account or the address met it.
-	Limiter string
-	After   time.Duration
-}
-
-func (l *Limited) Error() string { return "limit " + l.Limiter + " exceeded" }
-
-// fault is what the caller sees.
-//
-// Spec: CS "Rate limiting".
-func (l *Limited) fault() *matrix.Error {
-	return matrix.E(matrix.CodeLimitExceeded, "too many requests").With("retry_after_ms", l.After.Milliseconds())
 }
 
 // maxBuckets bounds the memory of a Limiter: the bucket that was used least recently is forgotten.
@@ -88,7 +76,8 @@ func (l *Limiter) Set(limits Limits) {
 	l.limits = limits
 }
 
-// Account takes one from a user's bucket of a class; the error is a *Limited.
+// Account takes one from a user's bucket of a class; the error names the limit, its class and that the account
+// met it.
 func (l *Limiter) Account(class string, user matrix.UserID) error {
 	if l == nil {
 		return nil
@@ -102,7 +91,7 @@ func (l *Limiter) Account(class string, user matrix.UserID) error {
 	return l.take(rate, bucketKey{class + ".account", string(user)})
 }
 
-// Address takes one from an address's bucket of a class; the error is a *Limited. IPv6 addresses count
+// Address takes one from an address's bucket of a class; the error names the limit, its class and that the address met it. IPv6 addresses count
 // by their /64, which one subscriber has.
 func (l *Limiter) Address(class string, ip netip.Addr) error {
 	if l == nil {
@@ -131,8 +120,7 @@ func (l *Limiter) take(rate Rate, key bucketKey) error {
 	}
 	full = full.Add(interval)
 	if over := full.Sub(now) - time.Duration(max(rate.Burst, 1))*interval; over > 0 {
-		limitedTotal.WithLabelValues(key.limiter).Inc()
-		return &Limited{Limiter: key.limiter, After: over}
+		return matrix.TooMany(key.limiter, over, "too many requests") // Spec: CS "Rate limiting"
 	}
 	b.full = full
 	return nil

@@ -6,14 +6,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
@@ -140,6 +144,13 @@ func TestRequestsAreDecoded(t *testing.T) {
 		{"not JSON", path + "k", `{"must"`, 400, matrix.CodeNotJSON},
 		{"two values", path + "k", `{} {}`, 400, matrix.CodeNotJSON},
 		{"not UTF-8", path + "k", "{\"must\":\"\xff\"}", 400, matrix.CodeNotJSON},
+		{"a key twice", path + "k", `{"must":"","a":{"b":1,"b":1}}`, 400, matrix.CodeNotJSON},
+		{"nested deeply", path + "k", `{"must":"","a":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `}`, 400, matrix.CodeNotJSON},
+		{"a float without end", path + "k", `{"must":"","a":-1e400}`, 400, matrix.CodeNotJSON},
+		{"an integer without end", path + "k", `{"must":"","a":-` + strings.Repeat("9", 309) + `}`, 400, matrix.CodeNotJSON},
+		{"a large integer", path + "k", `{"must":"\\\"","a":` + strings.Repeat("9", 308) + `}`, 200, ""},
+		{"digits in a text", path + "k", `{"must":"\"` + strings.Repeat("9", 400) + `"}`, 200, ""},
+		{"half a letter", path + "k", `{"must":"\ud800"}`, 400, matrix.CodeNotJSON},
 		{"not an object", path + "k", `["must"]`, 400, matrix.CodeBadJSON},
 		{"wrong type", path + "k", `{"must":1}`, 400, matrix.CodeBadJSON},
 		{"wrong type inside", path + "k", `{"must":"","nested":{"A":1}}`, 400, matrix.CodeBadJSON},
@@ -246,6 +257,111 @@ func TestOptionsRunsNoEndpoint(t *testing.T) {
 			t.Errorf("%s is not allowed", header)
 		}
 	}
+}
+
+// TestAnswersAreForWebClients wants every answer to be readable by pages of any origin: also refusals, faults and
+// endpoints that there are none.
+func TestAnswersAreForWebClients(t *testing.T) {
+	t.Parallel()
+	s := start(t, httpapi.Options{Authenticate: tokens}, func(r *httpapi.Router) {
+		r.Handle("GET", "/open", httpapi.Open(who))
+		r.Handle("GET", "/authed", httpapi.Authed(who))
+		r.Handle("GET", "/broken", httpapi.Open(func(context.Context, *httpapi.Caller, *nothing) (*nothing, error) {
+			return nil, errors.New("broken")
+		}))
+		r.Handle("GET", "/panics", httpapi.RawOpen(func(http.ResponseWriter, *http.Request, *httpapi.Caller) error { panic("!") }))
+	})
+	for _, c := range []struct {
+		method, path string
+		status       int
+	}{
+		{"GET", "/open", 200}, {"GET", "/authed", 401}, {"GET", "/broken", 500}, {"GET", "/panics", 500}, {"GET", "/nothing", 404}, {"PUT", "/open", 405},
+		{"OPTIONS", "/open", 204}, {"OPTIONS", "/nothing", 204},
+	} {
+		a := s.do(c.method, c.path, "")
+		if a.status != c.status || a.header.Get("Access-Control-Allow-Origin") != "*" || a.header.Get("Access-Control-Expose-Headers") == "" {
+			t.Errorf("%s %s is answered %d with %v", c.method, c.path, a.status, a.header)
+		}
+	}
+}
+
+// TestHTTP2WithoutTLS is for reverse proxies.
+func TestHTTP2WithoutTLS(t *testing.T) {
+	t.Parallel()
+	r := httpapi.New(httpapi.Options{})
+	r.Handle("PUT", "/x", httpapi.Open(echoText))
+	srv, _ := httpapi.NewServer(r, slog.New(slog.DiscardHandler))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(listener) }()
+	t.Cleanup(func() { srv.Close(); <-served })
+	for major, set := range map[int]func(*http.Protocols){1: func(p *http.Protocols) { p.SetHTTP1(true) }, 2: func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }} {
+		tr := &http.Transport{Protocols: new(http.Protocols)}
+		set(tr.Protocols)
+		defer tr.CloseIdleConnections()
+		req, err := http.NewRequest("PUT", "http://"+listener.Addr().String()+"/x", strings.NewReader(`{"text":"hello"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := tr.RoundTrip(req)
+		if err != nil {
+			t.Fatalf("HTTP/%d: %v", major, err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.ProtoMajor != major || resp.StatusCode != 200 || string(body) != `"hello"` {
+			t.Errorf("HTTP/%d: %s %d %q %v", major, resp.Proto, resp.StatusCode, body, err)
+		}
+	}
+}
+
+func echoText(_ context.Context, _ *httpapi.Caller, q *struct {
+	Text string `json:"text"`
+}) (*string, error) {
+	return &q.Text, nil
+}
+
+// TestRefusalsNameTheirLimit wants the limit in the header, the log and the metric, also of one that is no rate.
+func TestRefusalsNameTheirLimit(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	s := start(t, httpapi.Options{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, func(r *httpapi.Router) {
+		r.Handle("GET", "/busy", httpapi.Open(func(context.Context, *httpapi.Caller, *nothing) (*nothing, error) {
+			return nil, fmt.Errorf("wrapped: %w", matrix.TooMany("tea.pots", 1500*time.Millisecond, "too many cups"))
+		}))
+	})
+	before := limitedBy(t, "tea.pots")
+	a := s.do("GET", "/busy", "")
+	s.want(a, 429, matrix.CodeLimitExceeded)
+	if a.header.Get("X-RateLimit-Limiter") != "tea.pots" || a.header.Get("Retry-After") != "2" || !strings.Contains(a.body, `"retry_after_ms":1500`) || strings.Contains(a.body, "pots") {
+		t.Errorf("the refusal is %v %s", a.header, a.body)
+	}
+	if !strings.Contains(log.String(), "limiter=tea.pots") {
+		t.Errorf("the log is %s", log.String())
+	}
+	if n := limitedBy(t, "tea.pots") - before; n != 1 {
+		t.Errorf("counted %v times", n)
+	}
+}
+
+// limitedBy reads the metric of what a limit has refused.
+func limitedBy(t *testing.T, limiter string) float64 {
+	t.Helper()
+	families, err := prometheus.DefaultGatherer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "astrocyte_rate_limited_total" && m.GetLabel()[0].GetValue() == limiter {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
 }
 
 // tokens authenticates the tokens "good", "guest", "locked" and "suspended", each as a user of that name.

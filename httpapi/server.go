@@ -35,6 +35,7 @@ func NewServer(h http.Handler, log *slog.Logger) (srv *http.Server, stopping fun
 	}
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetHTTP2(true)
+	srv.Protocols.SetUnencryptedHTTP2(true) // of reverse proxies that speak it without TLS
 	return srv, sync.OnceFunc(func() { close(stop) })
 }
 

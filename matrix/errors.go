@@ -1,6 +1,9 @@
 package matrix
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Code is an error code of the specification.
 type Code string
@@ -75,6 +78,8 @@ type Error struct {
 	Status int
 	// Fields are further members of the error body, such as soft_logout or retry_after_ms.
 	Fields map[string]any
+	// Limiter names the limit that was met, of CodeLimitExceeded.
+	Limiter string
 }
 
 func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
@@ -115,3 +120,11 @@ func InvalidParam(format string, args ...any) *Error { return E(CodeInvalidParam
 
 // MissingParam is for a parameter that must be there.
 func MissingParam(format string, args ...any) *Error { return E(CodeMissingParam, format, args...) }
+
+// TooMany is for what meets a limit, which is named for those who look after the server. After some time it may be
+// tried again.
+func TooMany(limiter string, after time.Duration, format string, args ...any) *Error {
+	e := E(CodeLimitExceeded, format, args...).With("retry_after_ms", after.Milliseconds())
+	e.Limiter = limiter
+	return e
+}

@@ -43,7 +43,7 @@ const (
 
 var (
 	errNoPreviews = matrix.E(matrix.CodeUnrecognized, "this server makes no previews of links")
-	errNoPage     = matrix.E(matrix.CodeUnknown, "this page could not be fetched").WithStatus(http.StatusBadGateway)
+	errNoPage     = matrix.NotFound("this page could not be fetched")
 	errBadURL     = matrix.InvalidParam("only http and https URLs have previews")
 	errDeniedHost = matrix.Forbidden("there are no previews of this site")
 )

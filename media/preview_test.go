@@ -109,7 +109,7 @@ func TestPreviews(t *testing.T) {
 			}
 		}
 		_, err := w.Preview(context.Background(), s.URL+"/lying.png")
-		wants(t, err, matrix.CodeUnknown)
+		wants(t, err, matrix.CodeNotFound)
 
 		asked := s.asked.Load()
 		w.seen(s.URL + "/og#part")
@@ -179,7 +179,7 @@ func TestBadPages(t *testing.T) {
 			t.Errorf("%s: %s", url, body)
 			continue
 		}
-		wants(t, err, matrix.CodeUnknown)
+		wants(t, err, matrix.CodeNotFound)
 		if took := time.Since(began); took > 20*time.Second {
 			t.Errorf("%s took %v", url, took)
 		}

@@ -32,7 +32,7 @@ var errSource = errors.New("the file did not arrive whole")
 // stage takes a file in, of limit bytes at most. Nothing is left of one that does not arrive whole.
 func (r *Repository) stage(ctx context.Context, body io.Reader, limit int64) (_ *staged, err error) {
 	if !r.arriving.TryAcquire(1) {
-		return nil, matrix.E(matrix.CodeLimitExceeded, "too many files arrive at the same time").With("retry_after_ms", int64(5000))
+		return nil, matrix.TooMany("media.arriving", 5*time.Second, "too many files arrive at the same time")
 	}
 	defer r.arriving.Release(1)
 	dir := r.incoming()

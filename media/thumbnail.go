@@ -170,7 +170,7 @@ const maxQueued = 64
 func (r *Repository) drawThumbnail(ctx context.Context, f *File, w Wanted) (body []byte, kind string, err error) {
 	if r.queued.Add(1) > maxQueued {
 		r.queued.Add(-1)
-		return nil, "", matrix.E(matrix.CodeLimitExceeded, "too many thumbnails are being made").With("retry_after_ms", int64(5000))
+		return nil, "", matrix.TooMany("media.thumbnails", 5*time.Second, "too many thumbnails are being made")
 	}
 	defer r.queued.Add(-1)
 	if err := r.workers.Acquire(ctx, 1); err != nil {

@@ -51,7 +51,7 @@ func (r *Repository) Create(ctx context.Context, user matrix.UserID) (id ID, exp
 			return err
 		}
 		if pending >= int64(r.c.Quotas.Pending) {
-			return matrix.E(matrix.CodeLimitExceeded, "too many announced uploads").With("retry_after_ms", int64(60_000))
+			return matrix.TooMany("media.pending", time.Minute, "too many announced uploads")
 		}
 		return insertMedia(tx, &File{ID: id, Uploader: user, Created: r.millis(), accessed: r.millis(), expires: expires.UnixMilli()})
 	})

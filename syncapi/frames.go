@@ -82,14 +82,12 @@ type plainFrame struct {
 
 // faultOf gives the standard error body of a caller's fault, and whether it was one.
 func faultOf(err error) (map[string]any, bool) {
-	var limited *httpapi.Limited
 	var e *matrix.Error
-	switch {
-	case errors.As(err, &limited):
-		e = matrix.E(matrix.CodeLimitExceeded, "too many requests").With("retry_after_ms", limited.After.Milliseconds())
-	case errors.As(err, &e):
-	default:
+	if !errors.As(err, &e) {
 		return map[string]any{"errcode": matrix.CodeUnknown, "error": "internal error"}, false
+	}
+	if e.Code == matrix.CodeLimitExceeded {
+		httpapi.CountLimited(e)
 	}
 	body := map[string]any{"errcode": e.Code, "error": e.Message}
 	for k, v := range e.Fields {
