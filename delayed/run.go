@@ -142,11 +142,11 @@ func (d *Delayed) sendOne(ctx context.Context, e Event) error {
 		return nil
 	})
 	var refusal *matrix.Error
-	var limited *httpapi.Limited
 	switch {
 	case err == nil, errors.Is(err, errMoved), errors.Is(err, errUnknown):
 		return nil
-	case errors.As(err, &limited):
+	case errors.As(err, &refusal) && refusal.Code == matrix.CodeLimitExceeded:
+		httpapi.CountLimited(refusal)
 		return d.refuse(ctx, e, matrix.E(matrix.CodeLimitExceeded, "too many events were sent when this one was due"))
 	case errors.As(err, &refusal):
 		return d.refuse(ctx, e, refusal)
