@@ -186,7 +186,8 @@ func (a *API) enterElsewhere(ctx context.Context, e entrance, change roomserver.
 		return a.remote.Knock(ctx, entry)
 	}
 	err = a.remote.Join(ctx, entry)
-	if refused != nil && isNotFound(err) { // there is no other server
+	var theirs *matrix.Error
+	if refused != nil && errors.As(err, &theirs) && theirs.Code != matrix.CodeForbidden { // there is nobody who knows better
 		return refused
 	}
 	return err

@@ -270,9 +270,13 @@ func (c Creation) levels(v *rules.Version) (map[string]any, error) {
 	if v.PrivilegedCreators {
 		tombstone = 150
 	}
+	invite := 0
+	if c.Preset == PublicChat { // which anybody may join: an invite is a moderator's word there
+		invite = 50
+	}
 	levels := map[string]any{
 		"users": users, "users_default": 0, "events_default": 0, "state_default": 50,
-		"ban": 50, "kick": 50, "redact": 50, "invite": 0, "historical": 100,
+		"ban": 50, "kick": 50, "redact": 50, "invite": invite, "historical": 100,
 		"events": map[string]int64{
 			"m.room.name": 50, "m.room.avatar": 50, "m.room.canonical_alias": 50,
 			"m.room.power_levels": 100, "m.room.history_visibility": 100, "m.room.server_acl": 100,
@@ -287,15 +291,18 @@ func (c Creation) levels(v *rules.Version) (map[string]any, error) {
 
 // state is the state that a preset begins with.
 func (p Preset) state() []StateWish {
-	join, guests := "invite", "can_join"
+	join := "invite"
 	if p == PublicChat {
-		join, guests = "public", "forbidden"
+		join = "public"
 	}
-	return []StateWish{
+	state := []StateWish{
 		{Type: "m.room.join_rules", Content: json.RawMessage(`{"join_rule":"` + join + `"}`)},
 		{Type: "m.room.history_visibility", Content: json.RawMessage(`{"history_visibility":"shared"}`)},
-		{Type: "m.room.guest_access", Content: json.RawMessage(`{"guest_access":"` + guests + `"}`)},
 	}
+	if p == PublicChat {
+		return state // guests are kept out where nothing is said of them
+	}
+	return append(state, StateWish{Type: "m.room.guest_access", Content: json.RawMessage(`{"guest_access":"can_join"}`)})
 }
 
 func randomByte() byte {

@@ -87,13 +87,13 @@ func (b *batch) memberDraft(h *head, c Change) (*Draft, error) {
 		}
 	}
 	content := c.content()
-	if c.Membership == matrix.Join && was != matrix.Join && was != matrix.Invite {
-		via, err := b.authoriser(h, c.Target)
+	if c.Membership == matrix.Join {
+		via, err := b.enteredBy(h, c.Target)
 		if err != nil {
 			return nil, err
 		}
 		if via != "" {
-			content["join_authorised_via_users_server"] = via
+			content[authorisedVia] = via
 		}
 	}
 	raw, err := json.Marshal(content)
@@ -174,6 +174,18 @@ func (r *Rooms) Unban(ctx context.Context, room matrix.RoomID, sender, target ma
 	})
 }
 
+// authorisedVia is the member of a join that names who lets the user into a restricted room.
+const authorisedVia = "join_authorised_via_users_server"
+
+// enteredBy names who lets a user into a restricted room who is not in it and not invited; empty for all others.
+func (b *batch) enteredBy(h *head, user matrix.UserID) (matrix.UserID, error) {
+	now, err := b.stateEvent(h, rules.StateKey{Type: "m.room.member", Key: string(user)})
+	if err != nil || now != nil && (now.Membership() == matrix.Join || now.Membership() == matrix.Invite) {
+		return "", err
+	}
+	return b.authoriser(h, user)
+}
+
 // authoriser chooses the user in whose name someone joins a restricted room, empty where the room is
 // not restricted: a member of ours who may invite. The user must be in one of the rooms that the join
 // rules allow.
@@ -201,8 +213,9 @@ func (b *batch) authoriser(h *head, user matrix.UserID) (matrix.UserID, error) {
 // mayEnter refuses a user who is in none of the rooms that the rules of a restricted one name. Of rooms
 // that this server is not in it cannot tell.
 func (r *Rooms) mayEnter(tx *store.Tx, jr *rules.JoinRules, user matrix.UserID) error {
-	told := false
-	for _, room := range jr.AllowedRooms() {
+	rooms := jr.AllowedRooms()
+	told := len(rooms) == 0
+	for _, room := range rooms {
 		nid, ok, err := r.NID(tx, room)
 		if err != nil {
 			return err

@@ -38,7 +38,11 @@ func (r *Rooms) Send(ctx context.Context, d Draft) (matrix.EventID, error) {
 				return err
 			}
 		}
-		e, err := b.append(h, &d)
+		vouched, err := b.vouched(h, d)
+		if err != nil {
+			return err
+		}
+		e, err := b.append(h, &vouched)
 		if err != nil {
 			return err
 		}
@@ -66,6 +70,36 @@ func (d *Draft) FindRedacts() error {
 	}
 	d.Redacts = content.Redacts
 	return nil
+}
+
+// vouched is a draft with the right word on who lets its sender into a restricted room: that is for this server
+// to say, and only of those who were not in the room.
+//
+// Spec: CS "Restricted rooms".
+func (b *batch) vouched(h *head, d Draft) (Draft, error) {
+	if d.Type != "m.room.member" || d.StateKey == nil || *d.StateKey != string(d.Sender) || !h.version.RestrictedJoins {
+		return d, nil
+	}
+	var content map[string]json.RawMessage
+	var membership matrix.Membership
+	if json.Unmarshal(d.Content, &content) != nil || json.Unmarshal(content["membership"], &membership) != nil || membership != matrix.Join {
+		return d, nil
+	}
+	_, said := content[authorisedVia]
+	delete(content, authorisedVia)
+	via, err := b.enteredBy(h, d.Sender)
+	if err != nil || !said && via == "" {
+		return d, err
+	}
+	if via != "" {
+		if content[authorisedVia], err = json.Marshal(via); err != nil {
+			return d, fmt.Errorf("write a member event: %w", err)
+		}
+	}
+	if d.Content, err = json.Marshal(content); err != nil {
+		return d, fmt.Errorf("write a member event: %w", err)
+	}
+	return d, nil
 }
 
 // invites says whom a draft invites, if anybody.
