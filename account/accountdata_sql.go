@@ -67,3 +67,10 @@ func writeDatum(tx *store.Tx, user matrix.UserID, d AccountDatum) error {
 		user.Shard(), string(user), string(d.Room), d.Type, []byte(d.Content), d.Pos)
 	return err
 }
+
+// typesThere tells which of the types of global account data a user has.
+func typesThere(tx *store.Tx, user matrix.UserID, types []string) ([]string, error) {
+	return store.Select(tx, func(r store.Row) (tp string, err error) { return tp, r.Scan(&tp) }, `SELECT type FROM account_data
+		WHERE ushard = $1 AND user_id = $2 AND room_id = '' AND type {IN $3 TEXT} AND content <> $4`,
+		user.Shard(), string(user), store.List(types), deleted)
+}

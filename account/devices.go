@@ -98,6 +98,31 @@ func (a *Accounts) removeDevices(tx *store.Tx, user matrix.UserID, ids []matrix.
 	}
 	a.announceTokens(tx, user)
 	tx.Announce(bus.Change{Kind: bus.User, Key: string(user)})
+	return forgetSettings(tx, user, ids)
+}
+
+// settingsOfDevice are the types of account data that belong to one device, whose id follows.
+//
+// Extension: MSC3890, by its stable and unstable names.
+var settingsOfDevice = [...]string{"m.local_notification_settings.", "org.matrix.msc3890.local_notification_settings."}
+
+// forgetSettings deletes the account data that belongs to devices which are gone.
+func forgetSettings(tx *store.Tx, user matrix.UserID, ids []matrix.DeviceID) error {
+	var types []string
+	for _, id := range ids {
+		for _, of := range settingsOfDevice {
+			types = append(types, of+string(id))
+		}
+	}
+	there, err := typesThere(tx, user, types)
+	if err != nil {
+		return fmt.Errorf("find the settings of devices of %s: %w", user, err)
+	}
+	for _, tp := range there {
+		if _, err := PutAccountData(tx, user, "", tp, deleted); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

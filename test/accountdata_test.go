@@ -105,3 +105,27 @@ func TestIgnoredUsersAreNotHeard(t *testing.T) {
 		}
 	})
 }
+
+func TestSettingsOfADeviceGoWithIt(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		hs := story.Start(t, dsn)
+		alice := hs.User("alice")
+		phone := alice.LogsIn()
+		device := phone.Reads("/account/whoami").At("device_id").Text()
+		old, stable := "org.matrix.msc3890.local_notification_settings."+device, "m.local_notification_settings."+device
+		for _, tp := range []string{old, stable, "m.local_notification_settings.OTHER"} {
+			alice.Must("PUT", story.Path("user", alice.ID, "account_data", tp), `{"is_silenced":true}`)
+		}
+		alice.Syncs()
+		phone.Must("POST", "/logout", `{}`)
+		for _, tp := range []string{old, stable} {
+			alice.IsRefused(matrix.CodeNotFound, 404, "GET", story.Path("user", alice.ID, "account_data", tp), nil)
+		}
+		alice.Waits("the end of the settings", func(a story.JSON) bool {
+			e, found := a.At("account_data", "events").Find(func(e story.JSON) bool { return e.At("type").Text() == stable })
+			return found && e.At("content").String() == "{}"
+		})
+		alice.Must("GET", story.Path("user", alice.ID, "account_data", "m.local_notification_settings.OTHER"), nil)
+	})
+}
