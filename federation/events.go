@@ -61,9 +61,9 @@ const (
 )
 
 type backfillRequest struct {
-	Room  matrix.RoomID    `path:"roomID"`
-	From  []matrix.EventID `query:"v"`
-	Limit int              `query:"limit" required:"true"`
+	Room  matrix.RoomID `path:"roomID"`
+	From  []string      `query:"v"`
+	Limit int           `query:"limit" required:"true"`
 }
 
 // backfill gives events and those before them.
@@ -76,8 +76,12 @@ func (a *API) backfill(ctx context.Context, c *httpapi.Caller, q *backfillReques
 	if q.Limit < 1 {
 		return nil, matrix.InvalidParam("limit must be at least 1")
 	}
+	from := make([]matrix.EventID, len(q.From))
+	for i, id := range q.From {
+		from[i] = matrix.EventID(id)
+	}
 	events, err := a.rooms.Earlier(ctx, roomserver.Walk{
-		Room: q.Room, Asks: c.Origin, From: q.From, With: true, Limit: min(q.Limit, backfillMost),
+		Room: q.Room, Asks: c.Origin, From: from, With: true, Limit: min(q.Limit, backfillMost),
 	})
 	if err != nil {
 		return nil, err
