@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -127,9 +128,9 @@ func (c Claimed) take(from matrix.ServerName, wanted Claims, told Claimed) {
 // wait for each other.
 func (e *Encryption) claim(ctx context.Context, wanted map[deviceID]string) (out Claimed, err error) {
 	order := slices.SortedFunc(maps.Keys(wanted), deviceID.compare)
-	given := 0
+	var pos int64
 	err = e.db.Update(ctx, func(tx *store.Tx) error {
-		out, given = make(Claimed), 0
+		out, pos = make(Claimed), 0
 		var users []matrix.UserID
 		for _, d := range order {
 			k, found, changed, err := e.claimOne(tx, d, wanted[d])
@@ -139,7 +140,6 @@ func (e *Encryption) claim(ctx context.Context, wanted map[deviceID]string) (out
 			if !found {
 				continue
 			}
-			given++
 			out.add(d, k)
 			if n := len(users); changed && (n == 0 || users[n-1] != d.user) {
 				users = append(users, d.user)
@@ -148,16 +148,21 @@ func (e *Encryption) claim(ctx context.Context, wanted map[deviceID]string) (out
 		if len(users) == 0 {
 			return nil
 		}
-		pos, err := tx.NextPos(1)
-		if err != nil {
+		var err error
+		if pos, err = tx.NextPos(1); err != nil {
 			return err
+		}
+		if e.epoch.mark != "" {
+			if err := noteGiven(tx, e.epoch.mark, pos, e.millis()); err != nil {
+				return fmt.Errorf("note that keys were given out: %w", err)
+			}
 		}
 		return noteKeys(tx, pos, users...)
 	})
-	if err == nil {
-		e.claims.add(given)
+	if err != nil || pos == 0 {
+		return out, err
 	}
-	return out, err
+	return out, e.epoch.gave(pos)
 }
 
 func (c Claimed) add(d deviceID, k namedKey) {

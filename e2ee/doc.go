@@ -5,7 +5,7 @@
 // Invariants:
 //   - a one-time key is given out at most once, whatever runs at the same time or crashes. Claiming it is
 //     committed before it is told. A claimed key that is uploaded again is not given again. A database that
-//     was restored from a backup has forgotten what it gave out, so all one-time keys are dropped then;
+//     was restored from a backup has forgotten what it gave out; it is found out, and drops them all;
 //   - what is stored was checked: it has the user's and device's ids, the types and sizes of the
 //     specification, and the signatures that it carries by its own keys are right;
 //   - identity keys that a device has signed never change; another identity is another device;

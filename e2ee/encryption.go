@@ -36,11 +36,10 @@ type Encryption struct {
 	accounts *account.Accounts
 	rooms    *roomserver.Rooms
 	bus      bus.Bus
-	folder   string
 	log      *slog.Logger
 	now      func() time.Time
 	devices  *lru.Cache[deviceID, deviceState]
-	claims   claimCount
+	epoch    epoch
 	remote   Remote
 }
 
@@ -53,7 +52,7 @@ func New(o Options) *Encryption {
 		o.Now = time.Now
 	}
 	return &Encryption{
-		db: o.DB, server: o.Server, accounts: o.Accounts, rooms: o.Rooms, bus: o.Bus, folder: o.Folder, log: o.Log, now: o.Now,
+		db: o.DB, server: o.Server, accounts: o.Accounts, rooms: o.Rooms, bus: o.Bus, epoch: epoch{folder: o.Folder}, log: o.Log, now: o.Now,
 		devices: lru.New[deviceID, deviceState](maxDeviceStates),
 	}
 }
@@ -74,8 +73,7 @@ const (
 	inboundKept = 30 * 24 * time.Hour
 )
 
-// Run marks the database now and then, removes what has expired, and keeps the lists of devices of users of
-// other servers, until ctx ends.
+// Run removes what has expired, and keeps the lists of devices of users of other servers, until ctx ends.
 func (e *Encryption) Run(ctx context.Context) error {
 	jobs, err := store.NewJobs(e.db, store.JobHandler{
 		Kind: jobList, Parallel: maxAtOnce, Patience: maxPatience,
@@ -93,23 +91,16 @@ func (e *Encryption) Run(ctx context.Context) error {
 
 // keep does what is done now and then.
 func (e *Encryption) keep(ctx context.Context) error {
-	mark, sweep := time.NewTicker(markEvery), time.NewTicker(sweepEvery)
-	defer mark.Stop()
+	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
 	for {
-		var err error
 		select {
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			return e.markClaims(last)
-		case <-mark.C:
-			err = e.markClaims(ctx)
+			return nil
 		case <-sweep.C:
-			err = e.sweep(ctx)
-		}
-		if err != nil && ctx.Err() == nil {
-			e.log.Error("keep the keys", "error", err)
+			if err := e.sweep(ctx); err != nil && ctx.Err() == nil {
+				e.log.Error("remove what has expired", "error", err)
+			}
 		}
 	}
 }

@@ -8,107 +8,207 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
-	"time"
 
 	"astrocyte/store"
 )
 
-// A database that was restored from a backup does not know which one-time keys it gave out since. It is
-// told by its epochs: random marks, of which it makes a new one at each start, and every few seconds while
-// keys are given out. Each is committed first, and then written to a file in the data folder. So the file
-// never has a mark that the database has not, unless the database is older than the file.
-
-// epochFile is the file, one line.
-const epochFile = "keys.epoch"
-
+// A database that was restored from a backup does not know which one-time keys it gave out since. It is told
+// by two files in the data folder:
+//
+//   - keys.epoch has a random mark, new at each start, and the position at which a one-time key was given out
+//     last. Both are in the database, too. They are committed first, then written to the file, and only then
+//     is the key told. So the file is never ahead of the database, unless the database is older;
+//   - keys.place is never written again. The database knows when that file came into being. If the whole
+//     folder was copied and put back, it is another file.
 const (
-	// markEvery is how often a new mark is made while keys are given out: what is given out between the
-	// last mark before a backup and its restoring cannot be told.
-	markEvery = 5 * time.Second
-	// epochsKept is for how long a node may be off without its file being taken for that of another database.
-	epochsKept = 365 * 24 * time.Hour
+	epochFile = "keys.epoch"
+	placeFile = "keys.place"
 )
 
-// claimCount counts the keys that were given out and for which no mark was made yet.
-type claimCount struct{ n atomic.Int64 }
+const (
+	// epochsKept is for how long a node may be off without its folder being taken for that of another database.
+	epochsKept = 365 * 24 * 60 * 60 * 1000
+	// restoredJump is by how much the stream jumps in a restored database: further than it can have come since
+	// the backup. So no position is used twice, of which clients and other servers keep some.
+	restoredJump = 1 << 32
+)
 
-func (c *claimCount) add(n int) { c.n.Add(int64(n)) }
+// epoch is what this node has noted in its folder.
+type epoch struct {
+	folder string // empty: nothing is noted
+	mark   string
+	wanted atomic.Int64 // the last position that is to be in the file
+
+	mu      sync.Mutex // (file) held over its writing
+	written int64
+}
+
+// record is what a database knows of a mark.
+type record struct {
+	given int64
+	place string
+}
 
 // openEpoch compares the data folder with the database, forgets the one-time keys of a restored one, and
 // makes a new mark.
 func (e *Encryption) openEpoch(ctx context.Context) error {
-	if e.folder == "" {
+	if e.epoch.folder == "" {
 		return nil
 	}
-	seen, err := os.ReadFile(filepath.Join(e.folder, epochFile))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read the epoch: %w", err)
+	mark, given, err := e.epoch.read()
+	if err != nil {
+		return err
+	}
+	place, err := placeOf(filepath.Join(e.epoch.folder, placeFile))
+	if err != nil {
+		return fmt.Errorf("find the birth of %s: %w", placeFile, err)
 	}
 	fresh := rand.Text()
 	restored := false
 	err = e.db.Update(ctx, func(tx *store.Tx) error {
 		restored = false
-		if mark := strings.TrimSpace(string(seen)); mark != "" {
-			known, err := hasEpoch(tx, mark)
+		if mark != "" {
+			known, found, err := readEpoch(tx, mark)
 			if err != nil {
 				return err
 			}
-			if restored = !known; restored {
-				if err := e.forgetGiven(tx); err != nil {
-					return err
-				}
+			restored = !found || known.given < given || known.place != "" && place != "" && known.place != place
+		}
+		if restored {
+			if err := e.forgetGiven(tx); err != nil {
+				return err
 			}
 		}
-		return writeEpoch(tx, fresh, e.millis(), epochsKept.Milliseconds())
+		return writeEpoch(tx, fresh, place, e.millis(), epochsKept)
 	})
 	if err != nil {
 		return err
 	}
 	if restored {
-		e.log.Warn("the database is older than the data folder: it was restored from a backup. All one-time keys " +
+		e.log.Warn("the database is older than the data folder, or the folder is a copy: a backup was restored. All one-time keys " +
 			"were dropped, clients upload new ones, and all device lists are told again")
 	}
-	return e.writeEpochFile(fresh)
+	e.epoch.mark, e.epoch.written = fresh, 0
+	return e.epoch.write(0)
 }
 
-// forgetGiven drops all one-time keys, and tells all device lists again.
+// forgetGiven drops all one-time keys, and tells all device lists again: to clients, and to other servers,
+// whose lists are read anew.
 func (e *Encryption) forgetGiven(tx *store.Tx) error {
 	if err := deleteAllOneTimeKeys(tx); err != nil {
 		return fmt.Errorf("drop the one-time keys: %w", err)
 	}
-	pos, err := tx.NextPos(1)
+	pos, err := tx.NextPos(restoredJump)
 	if err != nil {
 		return err
 	}
-	return changeAllLists(tx, pos)
+	if err := changeAllLists(tx, pos); err != nil {
+		return fmt.Errorf("tell all device lists again: %w", err)
+	}
+	if err := e.askAllLists(tx); err != nil {
+		return fmt.Errorf("read all lists of other servers anew: %w", err)
+	}
+	return e.queueAllLists(tx)
 }
 
-// markClaims makes a new mark, if keys were given out since the last one.
-func (e *Encryption) markClaims(ctx context.Context) error {
-	if e.folder == "" || e.claims.n.Swap(0) == 0 {
+// askAllLists reads all lists of users of other servers anew.
+func (e *Encryption) askAllLists(tx *store.Tx) error {
+	users, err := readAllKept(tx)
+	if err != nil {
+		return err
+	}
+	for _, user := range users {
+		if err := askList(tx, user); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// queueAllLists tells other servers of all devices again.
+func (e *Encryption) queueAllLists(tx *store.Tx) error {
+	devices, err := readAllDevices(tx)
+	if err != nil {
+		return err
+	}
+	for user, ids := range devices {
+		rooms, err := roomsOf(tx, user)
+		if err != nil {
+			return err
+		}
+		servers, err := serversIn(tx, rooms, e.server)
+		if err != nil {
+			return err
+		}
+		if len(servers) == 0 {
+			continue
+		}
+		what := append(ids, crossSigning)
+		last, err := tx.NextPos(int64(len(what)))
+		if err != nil {
+			return err
+		}
+		if err := queueLists(tx, servers, user, what, last-int64(len(what))+1); err != nil {
+			return err
+		}
+		if err := e.waits(tx, servers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gave notes in the folder that a one-time key was given out at a position, which is committed.
+func (p *epoch) gave(pos int64) error {
+	if p.folder == "" {
 		return nil
 	}
-	fresh := rand.Text()
-	err := e.db.Update(ctx, func(tx *store.Tx) error {
-		return writeEpoch(tx, fresh, e.millis(), epochsKept.Milliseconds())
-	})
-	if err != nil {
-		e.claims.add(1) // so that it is tried again
-		return fmt.Errorf("mark the database: %w", err)
+	for old := p.wanted.Load(); old < pos && !p.wanted.CompareAndSwap(old, pos); old = p.wanted.Load() {
 	}
-	return e.writeEpochFile(fresh)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.written >= pos { // another has written it along
+		return nil
+	}
+	upto := p.wanted.Load()
+	if err := p.write(upto); err != nil {
+		return err
+	}
+	p.written = upto
+	return nil
 }
 
-// writeEpochFile replaces the file: it has the old mark or the new one, also after a crash.
-func (e *Encryption) writeEpochFile(mark string) error {
-	name := filepath.Join(e.folder, epochFile)
+// read reads the file: nothing, where there is none yet.
+func (p *epoch) read() (mark string, given int64, err error) {
+	text, err := os.ReadFile(filepath.Join(p.folder, epochFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", 0, nil
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("read the epoch: %w", err)
+	}
+	mark, number, numbered := strings.Cut(strings.TrimSpace(string(text)), " ")
+	if !numbered {
+		return mark, 0, nil
+	}
+	if given, err = strconv.ParseInt(number, 10, 64); err != nil {
+		return "", 0, fmt.Errorf("read the epoch: %s has no position but %q", epochFile, number)
+	}
+	return mark, given, nil
+}
+
+// write replaces the file: after a crash it is the old one or the new one.
+func (p *epoch) write(given int64) error {
+	name := filepath.Join(p.folder, epochFile)
 	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("write the epoch: %w", err)
 	}
-	_, err = f.WriteString(mark + "\n")
+	_, err = fmt.Fprintf(f, "%s %d\n", p.mark, given)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = os.Rename(name+".new", name)
 	}

@@ -1,19 +1,53 @@
 package e2ee
 
-import "astrocyte/store"
+import (
+	"errors"
 
-func hasEpoch(tx *store.Tx, epoch string) (bool, error) {
-	_, found, err := store.One(tx, scanText, `SELECT epoch FROM key_epochs WHERE epoch = $1`, epoch)
-	return found, err
+	"astrocyte/matrix"
+	"astrocyte/store"
+)
+
+// readEpoch reads what is known of a mark.
+func readEpoch(tx *store.Tx, mark string) (record, bool, error) {
+	return store.One(tx, func(r store.Row) (k record, err error) { return k, r.Scan(&k.given, &k.place) },
+		`SELECT given, place FROM key_epochs WHERE epoch = $1`, mark)
 }
 
 // writeEpoch stores a mark, and forgets those that are older than kept.
-func writeEpoch(tx *store.Tx, epoch string, now, kept int64) error {
+func writeEpoch(tx *store.Tx, mark, place string, now, kept int64) error {
 	if _, err := tx.Exec(`DELETE FROM key_epochs WHERE ts < $1`, now-kept); err != nil {
 		return err
 	}
-	_, err := tx.Exec(`INSERT INTO key_epochs (epoch, ts) VALUES ($1, $2)`, epoch, now)
+	_, err := tx.Exec(`INSERT INTO key_epochs (epoch, ts, given, place) VALUES ($1, $2, 0, $3)`, mark, now, place)
 	return err
+}
+
+// noteGiven notes where a one-time key was given out last. A node that lives must not forget its mark.
+func noteGiven(tx *store.Tx, mark string, pos, now int64) error {
+	n, err := tx.Exec(`UPDATE key_epochs SET given = $2, ts = $3 WHERE epoch = $1`, mark, pos, now)
+	if err == nil && n != 1 {
+		err = errNoMark
+	}
+	return err
+}
+
+var errNoMark = errors.New("the mark of this node is not in the database: was that replaced while the server ran?")
+
+// readAllKept reads whose lists are kept, of all shards: it is for a restored database.
+func readAllKept(tx *store.Tx) ([]matrix.UserID, error) {
+	return store.Select(tx, scanUser, `SELECT user_id FROM remote_lists ORDER BY user_id`)
+}
+
+// readAllDevices reads the devices that have keys, as readAllKept does.
+func readAllDevices(tx *store.Tx) (map[matrix.UserID][]matrix.DeviceID, error) {
+	all := make(map[matrix.UserID][]matrix.DeviceID)
+	err := store.Each(tx, func(r store.Row) error {
+		var d deviceID
+		err := r.Scan(&d.user, &d.device)
+		all[d.user] = append(all[d.user], d.device)
+		return err
+	}, `SELECT user_id, device_id FROM device_keys`)
+	return all, err
 }
 
 func deleteAllOneTimeKeys(tx *store.Tx) error {

@@ -3,6 +3,7 @@ package e2ee_test
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -85,6 +86,13 @@ func newKey(t *testing.T) key {
 	return key{private, canonicaljson.Base64(public)}
 }
 
+// keyOf is the key of a seed.
+func keyOf(t *testing.T, seed []byte) key {
+	t.Helper()
+	private := ed25519.NewKeyFromSeed(seed)
+	return key{private, canonicaljson.Base64(private.Public().(ed25519.PublicKey))}
+}
+
 func (k key) sign(t *testing.T, user matrix.UserID, id string, object any) json.RawMessage {
 	t.Helper()
 	raw, err := canonicaljson.Marshal(object)
@@ -113,6 +121,17 @@ func (k key) oneTime(t *testing.T, user matrix.UserID, device matrix.DeviceID, f
 	keys := make(map[string]json.RawMessage, n)
 	for i := range n {
 		keys[fmt.Sprintf("signed_curve25519:K%05d", first+i)] = k.sign(t, user, string(device), map[string]any{"key": newKey(t).public})
+	}
+	return keys
+}
+
+// oneTimeOf is oneTime with keys that are the same each time.
+func (k key) oneTimeOf(t *testing.T, user matrix.UserID, device matrix.DeviceID, first, n int) map[string]json.RawMessage {
+	t.Helper()
+	keys := make(map[string]json.RawMessage, n)
+	for i := first; i < first+n; i++ {
+		public := canonicaljson.Base64(binary.BigEndian.AppendUint64(make([]byte, 24), uint64(i)))
+		keys[fmt.Sprintf("signed_curve25519:K%05d", i)] = k.sign(t, user, string(device), map[string]any{"key": public})
 	}
 	return keys
 }
