@@ -105,8 +105,11 @@ func (e *Encryption) keep(ctx context.Context) error {
 	}
 }
 
-// sweep removes what is remembered for a while.
+// sweep removes what is remembered for a while, and what is too much of the queues.
 func (e *Encryption) sweep(ctx context.Context) error {
+	if err := e.boundQueues(ctx, maxQueue); err != nil {
+		return err
+	}
 	now := e.millis()
 	return e.db.Update(ctx, func(tx *store.Tx) error {
 		if err := deleteOldTxns(tx, now-txnsKept.Milliseconds()); err != nil {

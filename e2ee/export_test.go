@@ -14,3 +14,8 @@ func (e *Encryption) Refresh(ctx context.Context, user matrix.UserID) error {
 
 // Follower is the follower of lists.
 func (e *Encryption) Follower() roomserver.Follower { return e.lists() }
+
+// BoundQueues is the bounding of queues, with another bound.
+func (e *Encryption) BoundQueues(ctx context.Context, most int64) error {
+	return e.boundQueues(ctx, most)
+}

@@ -77,3 +77,21 @@ func readDestinations(tx *store.Tx) ([]matrix.ServerName, error) {
 	return store.Select(tx, func(r store.Row) (s matrix.ServerName, err error) { return s, r.Scan(&s) },
 		`SELECT server FROM outbound_messages UNION SELECT server FROM outbound_lists`)
 }
+
+// boundOutbound drops the oldest messages for servers for which more wait than may.
+func boundOutbound(tx *store.Tx, most int64) error {
+	long, err := store.Select(tx, func(r store.Row) (s matrix.ServerName, err error) { return s, r.Scan(&s) },
+		`SELECT server FROM outbound_messages GROUP BY server HAVING COUNT(*) > $1`, most)
+	if err != nil {
+		return err
+	}
+	for _, to := range long {
+		_, err := tx.Exec(`
+			DELETE FROM outbound_messages WHERE server = $1 AND pos <= (
+				SELECT pos FROM outbound_messages WHERE server = $1 ORDER BY pos DESC LIMIT 1 OFFSET $2)`, string(to), most)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -558,3 +558,39 @@ func TestBadEDUs(t *testing.T) {
 		refused(t, err, matrix.CodeInvalidParam)
 	})
 }
+
+func TestQueuesAreBounded(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		a, _ := twins(t, dsn)
+		a.device(alice, "A")
+		a.device(bob, "B")
+		for i := range 12 {
+			content := json.RawMessage(fmt.Sprintf(`{"n":%d}`, i))
+			messages := e2ee.Messages{alice: {"A": content}, carol: {"C": content}}
+			if i%4 == 0 {
+				messages[bob] = map[matrix.DeviceID]json.RawMessage{"B": content}
+			}
+			err := a.Send(t.Context(), e2ee.Sending{Sender: bob, Device: "B", Type: "org.example.test", TxnID: fmt.Sprint(i), Messages: messages})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 { // the second finds nothing to do
+			if err := a.BoundQueues(t.Context(), 5); err != nil {
+				t.Fatal(err)
+			}
+		}
+		left := a.news(alice, "A", 0, 0).Messages
+		if len(left) != 5 || !strings.Contains(string(left[0]), `"n":7`) {
+			t.Errorf("of 12 messages %d are left: %s", len(left), left)
+		}
+		if left := a.news(bob, "B", 0, 0).Messages; len(left) != 3 {
+			t.Errorf("of a short queue %d of 3 are left", len(left))
+		}
+		out := a.waiting(100).EDUs
+		if len(out) != 5 || !strings.Contains(string(out[4].Content), `"n":11`) {
+			t.Errorf("for another server %d are left: %v", len(out), out)
+		}
+	})
+}

@@ -30,8 +30,15 @@ type Sending struct {
 // everyDevice stands for all devices of a user.
 const everyDevice matrix.DeviceID = "*"
 
-// maxAnswered bounds the messages of one answer.
-const maxAnswered = 100
+const (
+	// maxAnswered bounds the messages of one answer.
+	maxAnswered = 100
+	// maxQueue bounds the messages that wait for a device that does not sync, or for another server. The
+	// oldest go first: what is encrypted now needs the newest keys.
+	maxQueue = 10_000
+	// shards is into how many parts users are divided.
+	shards = 256
+)
 
 // Send queues messages for devices. Devices that are not there are passed over. A repeated transaction id
 // sends nothing again.
@@ -165,4 +172,32 @@ func inbox(tx *store.Tx, d deviceID, had, after, upto int64) (in Inbox, empty bo
 // Forget deletes the messages of a device that its client has: up to the position of its token.
 func (e *Encryption) Forget(ctx context.Context, user matrix.UserID, device matrix.DeviceID, upto int64) error {
 	return e.db.Update(ctx, func(tx *store.Tx) error { return deleteMessages(tx, deviceID{user, device}, upto) })
+}
+
+// boundQueues drops what is too much of the queues, part by part.
+func (e *Encryption) boundQueues(ctx context.Context, most int64) error {
+	for shard := range int64(shards) {
+		var long []longQueue
+		err := e.db.View(ctx, func(tx *store.Tx) (err error) {
+			long, err = readLongQueues(tx, shard, most)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("find queues that are too long: %w", err)
+		}
+		for _, q := range long {
+			err := e.db.Update(ctx, func(tx *store.Tx) error { return deleteMessages(tx, q.deviceID, q.upto) })
+			if err != nil {
+				return fmt.Errorf("shorten the queue of %s %s: %w", q.user, q.device, err)
+			}
+			e.log.Info("a device does not take its messages: the oldest were dropped", "user", q.user, "device", q.device)
+		}
+	}
+	return e.db.Update(ctx, func(tx *store.Tx) error { return boundOutbound(tx, most) })
+}
+
+// longQueue is a queue that is too long, and up to where it is dropped.
+type longQueue struct {
+	deviceID
+	upto int64
 }

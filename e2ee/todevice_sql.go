@@ -98,3 +98,25 @@ func deleteMessages(tx *store.Tx, d deviceID, upto int64) error {
 		d.user.Shard(), string(d.user), string(d.device), upto)
 	return err
 }
+
+// readLongQueues reads the queues of a shard that have more messages than they may, and where the surplus ends.
+func readLongQueues(tx *store.Tx, shard, most int64) ([]longQueue, error) {
+	long, err := store.Select(tx, func(r store.Row) (q longQueue, err error) {
+		return q, r.Scan(&q.user, &q.device)
+	}, `
+		SELECT user_id, device_id FROM to_device
+		WHERE ushard = $1 GROUP BY user_id, device_id HAVING COUNT(*) > $2`, shard, most)
+	if err != nil {
+		return nil, err
+	}
+	for i, q := range long {
+		long[i].upto, _, err = store.One(tx, func(r store.Row) (pos int64, err error) { return pos, r.Scan(&pos) }, `
+			SELECT pos FROM to_device
+			WHERE ushard = $1 AND user_id = $2 AND device_id = $3 ORDER BY pos DESC LIMIT 1 OFFSET $4`,
+			shard, string(q.user), string(q.device), most)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return long, nil
+}
