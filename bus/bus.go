@@ -26,6 +26,8 @@ const (
 	Presence Kind = "presence"
 	// Job: a job became due. Key is its kind.
 	Job Kind = "job"
+	// Destination: something is to be sent to other servers. Key is empty.
+	Destination Kind = "destination"
 	// Lost: changes were dropped or missed. Whoever gets it looks by itself. Every subscription gets it.
 	Lost Kind = "lost"
 )

@@ -279,6 +279,8 @@ type Presence struct {
 	Enabled bool `yaml:"enabled"`
 	// In rooms of up to so many members everybody is told of everybody else.
 	MaxRoomMembers int `yaml:"max_room_members"`
+	// Whether other servers are told as well, and what they tell is shown.
+	Federation bool `yaml:"federation"`
 }
 
 // Rooms says how new rooms are made.

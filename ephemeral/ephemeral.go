@@ -43,6 +43,7 @@ type Ephemeral struct {
 	heads  *heads
 	people *people
 	onRead func(tx *store.Tx, user matrix.UserID) error // nil: nobody asks
+	abroad Abroad
 }
 
 // New makes it. From here on it collects what the bus tells of typing and presence; it has to be made before those who

@@ -1,7 +1,6 @@
 package ephemeral
 
 import (
-	"context"
 	"encoding/json"
 	"slices"
 	"sync"
@@ -41,6 +40,9 @@ type person struct {
 	heard  time.Time // when that node last told of them
 
 	signs map[matrix.DeviceID]sign // the last sign of life of each device that came to this node
+
+	abroad      State // what another server said of its user; empty: nothing
+	abroadUntil time.Time
 }
 
 // sign is a sign of life: what a device said of its user.
@@ -69,6 +71,12 @@ func newPeople(sub *bus.Subscription, now func() time.Time, node int64) *people 
 
 // here is the state of a user by the signs that came to this node.
 func (p *person) here(now time.Time) State {
+	if p.abroad != "" {
+		if now.Before(p.abroadUntil) {
+			return p.abroad
+		}
+		return Offline
+	}
 	best := p.said(now)
 	if best == Online && now.Sub(p.active) >= activeFor {
 		return Unavailable
@@ -260,12 +268,6 @@ func (p *people) at(it *person, now time.Time) Presence {
 	}
 	out.Active = out.State == Online && out.Ago < activeFor
 	return out
-}
-
-func (e *Ephemeral) tellPresence(ctx context.Context, told []bus.Change) {
-	if len(told) > 0 {
-		e.bus.Publish(ctx, told...)
-	}
 }
 
 // PresenceNow tells how a user is; false: nothing is known of them.

@@ -127,6 +127,9 @@ func (e *Ephemeral) Put(tx *store.Tx, r Receipt) error {
 	if err := writeReceipt(tx, r); err != nil {
 		return fmt.Errorf("write a receipt: %w", err)
 	}
+	if err := e.tellRead(tx, r); err != nil {
+		return err
+	}
 	if e.onRead != nil && r.User.Server() == e.rooms.Server() {
 		return e.onRead(tx, r.User)
 	}

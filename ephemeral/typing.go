@@ -75,6 +75,7 @@ func (e *Ephemeral) SetTyping(ctx context.Context, user matrix.UserID, room matr
 		return err
 	}
 	e.Acted(ctx, user)
+	e.tellTyping(ctx, user, room, types)
 	return e.NoteTyping(ctx, user, room, types, timeout)
 }
 
@@ -160,17 +161,24 @@ func (t *typing) changed(room matrix.RoomID, r *typingRoom) {
 
 // expireTyping ends what is over. The node that was told of somebody tells the others.
 func (e *Ephemeral) expireTyping(ctx context.Context) {
-	for _, c := range e.typing.expire() {
-		e.bus.Publish(ctx, c)
+	for _, it := range e.typing.expire() {
+		e.bus.Publish(ctx, it.told)
+		e.tellTyping(ctx, it.user, matrix.RoomID(it.told.Key), false)
 	}
 }
 
-func (t *typing) expire() []bus.Change {
+// overTyping is the end of somebody's typing, as the other nodes are told it.
+type overTyping struct {
+	user matrix.UserID
+	told bus.Change
+}
+
+func (t *typing) expire() []overTyping {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.drain()
 	now := t.now()
-	var over []bus.Change
+	var over []overTyping
 	for room, r := range t.rooms {
 		if len(r.users) == 0 && now.Sub(r.quiet) > keepTypedRoom {
 			delete(t.rooms, room)
@@ -184,7 +192,7 @@ func (t *typing) expire() []bus.Change {
 				continue
 			}
 			if told, err := json.Marshal(typingNote{Node: t.epoch, User: user}); err == nil {
-				over = append(over, bus.Change{Kind: bus.Typing, Key: string(room), Data: told})
+				over = append(over, overTyping{user, bus.Change{Kind: bus.Typing, Key: string(room), Data: told}})
 			}
 		}
 	}

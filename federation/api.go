@@ -16,6 +16,7 @@ import (
 	"astrocyte/account"
 	"astrocyte/appservice"
 	"astrocyte/e2ee"
+	"astrocyte/federation/inbound"
 	"astrocyte/federation/peer"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
@@ -34,6 +35,7 @@ type Parts struct {
 	Rooms      *roomserver.Rooms
 	Encryption *e2ee.Encryption
 	Media      *media.Repository
+	Inbound    *inbound.Inbound
 	Now        func() time.Time
 }
 
@@ -48,6 +50,7 @@ type API struct {
 	rooms      *roomserver.Rooms
 	encryption *e2ee.Encryption
 	media      *media.Repository
+	inbound    *inbound.Inbound
 	now        func() time.Time
 }
 
@@ -55,7 +58,7 @@ type API struct {
 func New(p Parts) *API {
 	return &API{
 		server: p.Server, version: p.Version, wellKnown: p.WellKnown, keys: p.Keys, accounts: p.Accounts, services: p.Services, rooms: p.Rooms,
-		encryption: p.Encryption, media: p.Media, now: p.Now,
+		encryption: p.Encryption, media: p.Media, inbound: p.Inbound, now: p.Now,
 	}
 }
 
@@ -64,6 +67,7 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.versionRoutes(r)
 	a.keyRoutes(r)
 	a.queryRoutes(r)
+	a.transactionRoutes(r)
 	a.joinRoutes(r)
 	a.leaveRoutes(r)
 	a.inviteRoutes(r)

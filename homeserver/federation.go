@@ -6,15 +6,22 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"time"
 
+	"astrocyte/bus"
 	"astrocyte/config"
+	"astrocyte/e2ee"
 	"astrocyte/egress"
+	"astrocyte/ephemeral"
 	"astrocyte/federation"
+	"astrocyte/federation/inbound"
 	"astrocyte/federation/peer"
 	"astrocyte/federation/remote"
+	"astrocyte/federation/sender"
+	"astrocyte/matrix"
 )
 
 // makePeers makes what finds other servers and speaks with them.
@@ -40,6 +47,45 @@ func (s *Server) makeRemote() {
 	s.remote = remote.New(remote.Options{
 		Client: s.peers, Keys: s.keys, Rooms: s.rooms, KeyID: s.key.ID, Key: s.key.Private, Log: s.logOf("remote"), Now: s.now,
 	})
+}
+
+// makeSender makes what brings events and EDUs to other servers.
+func (s *Server) makeSender(wakes bus.Bus, encryption *e2ee.Encryption, passing *ephemeral.Ephemeral) {
+	if !s.o.Config.Federation.Enabled {
+		return
+	}
+	s.sender = sender.New(sender.Options{
+		DB: s.db, Bus: wakes, Rooms: s.rooms, Client: s.peers, Encryption: encryption, Log: s.logOf("sender"), Now: s.now,
+	})
+	abroad := 0
+	if s.o.Config.Presence.Federation {
+		abroad = presenceRoom(s.o.Config.Presence)
+	}
+	passing.Tell(s.sender.Abroad(abroad))
+	encryption.Reach(e2ee.Remote{Waiting: s.sender.Wake})
+	s.runs("sender", s.sender.Run)
+}
+
+// makeInbound makes what takes the transactions of other servers.
+func (s *Server) makeInbound(encryption *e2ee.Encryption, passing *ephemeral.Ephemeral) *inbound.Inbound {
+	if !s.o.Config.Federation.Enabled {
+		return nil
+	}
+	in := inbound.New(inbound.Options{
+		DB: s.db, Rooms: s.rooms, Keys: s.keys, Remote: s.remote, Encryption: encryption, Ephemeral: passing,
+		Presence: s.o.Config.Presence.Enabled && s.o.Config.Presence.Federation, Log: s.logOf("inbound"), Now: s.now,
+	})
+	s.runs("inbound", in.Run)
+	return in
+}
+
+// verify finds the server that signed a request. One that was left alone is heard of by it.
+func (s *Server) verify(r *http.Request, read func() ([]byte, error)) (matrix.ServerName, error) {
+	origin, err := s.keys.VerifyRequest(r, read)
+	if err == nil && s.sender != nil {
+		s.sender.Contact(origin)
+	}
+	return origin, err
 }
 
 // federate opens the door to other servers.

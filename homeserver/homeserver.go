@@ -16,6 +16,7 @@ import (
 	"astrocyte/config"
 	"astrocyte/federation/peer"
 	"astrocyte/federation/remote"
+	"astrocyte/federation/sender"
 	"astrocyte/httpapi"
 	"astrocyte/media"
 	"astrocyte/roomserver"
@@ -53,6 +54,7 @@ type Server struct {
 	router   *httpapi.Router
 	limiter  *httpapi.Limiter
 	peers    *peer.Client
+	sender   *sender.Sender // nil where the server stands alone
 	keys     *peer.Keys
 	remote   *remote.Remote
 

@@ -98,6 +98,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 		h.Deactivated = append(h.Deactivated, encryption.Deactivated)
 	})
 
+	s.makeSender(wakes, encryption, passing)
 	s.makeSearch(wakes)
 	if err := s.makeServices(wakes); err != nil {
 		return err
@@ -130,7 +131,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 		}),
 		Calls: c.Calls, Now: s.now,
 	}).Routes(s.router)
-	s.federate(federation.Parts{Accounts: s.accounts, Services: s.services, Rooms: s.rooms, Encryption: encryption, Media: s.media})
+	s.federate(federation.Parts{Accounts: s.accounts, Services: s.services, Rooms: s.rooms, Encryption: encryption, Media: s.media, Inbound: s.makeInbound(encryption, passing)})
 	return nil
 }
 
@@ -166,7 +167,7 @@ func (s *Server) makeRouter(trusted []netip.Prefix) {
 	s.router = httpapi.New(httpapi.Options{
 		Log:             s.logOf("http"),
 		Authenticate:    s.services.Authenticate(s.accounts.Authenticate),
-		VerifySignature: s.keys.VerifyRequest,
+		VerifySignature: s.verify,
 		Limiter:         s.limiter,
 		TrustedProxies:  trusted,
 		NoQueryToken:    !c.Clients.QueryAccessToken,

@@ -136,7 +136,12 @@ func (p *plan) decodeQuery(r *http.Request, v reflect.Value) error {
 	return nil
 }
 
-// fillAll fills a field from the values of its name: the first one, or all for a []string.
+// isTexts says whether a field takes all values of its name: it is a list of strings, of whatever name.
+func isTexts(t reflect.Type) bool {
+	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.String
+}
+
+// fillAll fills a field from the values of its name: the first one, or all for a list of strings.
 func (f *textField) fillAll(v reflect.Value, values []string) error {
 	if len(values) == 0 {
 		if f.required {
@@ -145,15 +150,17 @@ func (f *textField) fillAll(v reflect.Value, values []string) error {
 		return nil
 	}
 	field := v.FieldByIndex(f.index)
-	if field.Type() != reflect.TypeFor[[]string]() {
+	if !isTexts(field.Type()) {
 		return f.fill(v, values[0])
 	}
-	for _, value := range values {
+	all := reflect.MakeSlice(field.Type(), len(values), len(values))
+	for i, value := range values {
 		if !isText(value) {
 			return matrix.InvalidParam("the parameter %s is not text", f.name)
 		}
+		all.Index(i).SetString(value)
 	}
-	field.Set(reflect.ValueOf(values))
+	field.Set(all)
 	return nil
 }
 
@@ -172,9 +179,11 @@ func (f *textField) fill(v reflect.Value, value string) error {
 
 // setterOf finds how a field is parsed from text.
 func setterOf(t reflect.Type, f reflect.StructField) textSetter {
-	if f.Type == reflect.TypeFor[[]string]() {
+	if isTexts(f.Type) {
 		return func(field reflect.Value, value string) error {
-			field.Set(reflect.ValueOf([]string{value}))
+			one := reflect.MakeSlice(field.Type(), 1, 1)
+			one.Index(0).SetString(value)
+			field.Set(one)
 			return nil
 		}
 	}

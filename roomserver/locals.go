@@ -19,6 +19,27 @@ func (r *Rooms) LocalMembers(tx *store.Tx, room RoomNID) ([]LocalMember, error) 
 	return localMembers(tx, room, r.server)
 }
 
+// IsJoined says whether a user, of this server or another, is in a room.
+func (r *Rooms) IsJoined(tx *store.Tx, room RoomNID, user matrix.UserID) (bool, error) {
+	in, err := roomsWith(tx, []RoomNID{room}, user)
+	return len(in) > 0, err
+}
+
+// RoomsOf reads the rooms that a user is in, of this server or another.
+func (r *Rooms) RoomsOf(tx *store.Tx, user matrix.UserID) ([]RoomNID, error) {
+	if !r.ours(user) {
+		return roomsOfForeign(tx, user)
+	}
+	all, err := r.UserRooms(tx, user)
+	var joined []RoomNID
+	for _, in := range all {
+		if in.Membership == matrix.Join {
+			joined = append(joined, in.Room)
+		}
+	}
+	return joined, err
+}
+
 // LocalAliases reads the aliases that a room has on this server.
 func (r *Rooms) LocalAliases(tx *store.Tx, room RoomNID) ([]matrix.RoomAlias, error) {
 	return aliasesOf(tx, room, aliasesMost)

@@ -19,6 +19,8 @@ const (
 	gatherPresence = 300 * time.Millisecond
 	// circleAge is how long a circle is believed whose rooms may have grown.
 	circleAge = 10 * time.Minute
+	// foreignAge is the same for users of other servers, of whom it is not told when they come and go.
+	foreignAge = time.Minute
 	// circlesMost bounds the users whose circles are kept.
 	circlesMost = 100_000
 	// strangersMost bounds the circles that one answer reads anew: of users of whom no change was heard.
@@ -62,21 +64,18 @@ func (c *circles) of(tx *store.Tx, user matrix.UserID, upto int64) (*circle, err
 	if it := c.known(user, upto); it != nil {
 		return it, nil
 	}
-	all, err := c.rooms.UserRooms(tx, user)
+	joined, err := c.rooms.RoomsOf(tx, user)
 	if err != nil {
 		return nil, fmt.Errorf("read the rooms of %s: %w", user, err)
-	}
-	var joined []roomserver.RoomNID
-	for _, r := range all {
-		if r.Membership == matrix.Join {
-			joined = append(joined, r.Room)
-		}
 	}
 	heads, err := c.rooms.Heads(tx, joined)
 	if err != nil {
 		return nil, fmt.Errorf("read the sizes of the rooms of %s: %w", user, err)
 	}
 	it := &circle{at: upto, until: c.now().Add(circleAge)}
+	if user.Server() != c.rooms.Server() {
+		it.until = c.now().Add(foreignAge)
+	}
 	for _, room := range joined {
 		if heads[room].Joined <= c.most {
 			it.rooms = append(it.rooms, room)

@@ -23,6 +23,7 @@ var floors = [][]string{
 	{"testkit", "testkit/story"},
 	{"homeserver"},
 	{"clientapi", "federation", "syncapi"},
+	{"federation/inbound"},
 	{"federation/remote", "federation/sender", "appservice"},
 	{"e2ee", "ephemeral", "push", "search", "policy", "delayed"},
 	{"roomserver"},

@@ -19,7 +19,6 @@ CREATE TABLE relayed (
 CREATE TABLE destinations (
 	server     {TEXT} PRIMARY KEY,
 	due        {INT8} NOT NULL, -- when something is to be done; far away: nothing waits
-	asked      {INT8} NOT NULL, -- +1 with everything that is added, so that what comes during the sending is not lost
 	reached    {INT8} NOT NULL, -- when it took a transaction last; 0: never
 	failing    {INT8} NOT NULL, -- since when it is not reached; 0: it is
 	pause      {INT8} NOT NULL, -- how long it is left alone after the last failure
@@ -30,14 +29,15 @@ CREATE TABLE destinations (
 );
 CREATE INDEX destinations_due ON destinations (due);
 
--- The rooms of which a server has not been sent everything: from one place of the timeline to another.
--- Written by federation/sender.
+-- The rooms of which a server has not been sent everything: from one place of the timeline to another, for each
+-- of its stays in the room. Written by federation/sender.
 CREATE TABLE destination_rooms (
 	server   {TEXT} NOT NULL,
 	room_nid {INT8} NOT NULL,
-	from_seq {INT8} NOT NULL, -- of the first event that is to be sent
-	upto_seq {INT8} NOT NULL, -- and of the last one, which is for this server
-	upto_pos {INT8} NOT NULL, -- its position in the stream
+	since    {INT8} NOT NULL, -- where the stay began, a position of the stream
+	from_seq {INT8} NOT NULL, -- the first event that is to be sent
+	upto_seq {INT8} NOT NULL, -- and the last one, which is for this server
 	queued   {INT8} NOT NULL, -- when the first one was: milliseconds
-	PRIMARY KEY (server, room_nid)
+	PRIMARY KEY (server, room_nid, since)
 ) {CLUSTERED};
+CREATE INDEX destination_rooms_queued ON destination_rooms (server, queued);

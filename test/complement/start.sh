@@ -33,6 +33,7 @@ registration:
   shared_secret: complement
 passwords: {minimum_length: 6, hash: bcrypt, bcrypt_cost: 4}
 rate_limits: {enabled: false}
+presence: {federation: true}
 rooms: {default_version: "11"} # what the suite takes for granted where it names no version
 federation:
   allow_private_addresses: true

@@ -1,0 +1,134 @@
+package inbound
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"astrocyte/matrix"
+	"astrocyte/matrix/canonicaljson"
+	"astrocyte/roomserver"
+	"astrocyte/roomserver/rules"
+	"astrocyte/store"
+)
+
+// place is a room, as far as a transaction is concerned.
+type place struct {
+	nid     roomserver.RoomNID
+	version *rules.Version
+	closed  string // why events of it are not taken from this server
+}
+
+// judged is an event that is good as far as can be said without its room.
+type judged struct {
+	ev   *rules.Event
+	room *place
+	came int64
+}
+
+// judge reads and verifies the events of a transaction. Those that are not good have an error among the results, if
+// they can be named at all.
+//
+// Spec: SS "Checks performed on receipt of a PDU", 1 to 3; CS "Server Access Control Lists (ACLs) for rooms".
+func (i *Inbound) judge(ctx context.Context, t Transaction) ([]*judged, Results, error) {
+	results := make(Results, len(t.PDUs))
+	rooms := make(map[matrix.RoomID]*place)
+	var good []*judged
+	var events []*rules.Event
+	for _, raw := range t.PDUs {
+		id, _ := canonicaljson.Field(raw, "room_id")
+		name, is := canonicaljson.Text(id)
+		if !is {
+			i.refuse(t, "", errors.New("an event without a room"))
+			continue
+		}
+		at, err := i.place(ctx, rooms, matrix.RoomID(name), t.Origin)
+		if err != nil {
+			return nil, nil, err
+		}
+		if at.version == nil {
+			if err := i.foreign(ctx, t, matrix.RoomID(name), raw); err != nil {
+				return nil, nil, err
+			}
+			continue
+		}
+		ev, err := rules.Read(at.version, raw)
+		switch {
+		case err != nil:
+			i.refuse(t, "", err)
+		case at.closed != "":
+			results[ev.ID()] = Result{at.closed}
+			i.refuse(t, ev.ID(), errors.New(at.closed))
+		case string(ev.RoomID()) != name:
+			results[ev.ID()] = Result{"the event is of another room"}
+		default:
+			results[ev.ID()] = Result{}
+			good, events = append(good, &judged{ev: ev, room: at}), append(events, ev)
+		}
+	}
+	if len(good) == 0 {
+		return nil, results, nil
+	}
+	return i.verify(ctx, t, good, events, results), results, nil
+}
+
+// verify leaves out the events whose signatures are wrong. Where the hash of the content is, the event is what is
+// left of it when it is redacted.
+func (i *Inbound) verify(ctx context.Context, t Transaction, all []*judged, events []*rules.Event, results Results) []*judged {
+	ctx, cancel := context.WithTimeout(ctx, verifyTime)
+	defer cancel()
+	var good []*judged
+	seen := make(map[matrix.EventID]bool)
+	for n, v := range i.keys.VerifyEvents(ctx, events) {
+		switch {
+		case v.Err != nil:
+			results[events[n].ID()] = Result{v.Err.Error()}
+			i.refuse(t, events[n].ID(), v.Err)
+		case !seen[v.Event.ID()]:
+			seen[v.Event.ID()] = true
+			all[n].ev = v.Event
+			good = append(good, all[n])
+		}
+	}
+	return good
+}
+
+func (i *Inbound) refuse(t Transaction, id matrix.EventID, err error) {
+	refused.WithLabelValues("pdu").Inc()
+	i.log.Info("an event of another server is not taken", "origin", t.Origin, "event", id, "error", err)
+}
+
+// place finds what there is to know of a room. Without a version it is not known here.
+func (i *Inbound) place(ctx context.Context, known map[matrix.RoomID]*place, room matrix.RoomID, origin matrix.ServerName) (*place, error) {
+	if at := known[room]; at != nil {
+		return at, nil
+	}
+	at := &place{}
+	known[room] = at
+	in, err := i.rooms.Resident(ctx, room)
+	if err != nil || !in {
+		return at, err
+	}
+	if at.version, _, err = i.rooms.Version(ctx, room); err != nil {
+		return nil, fmt.Errorf("find the version of %s: %w", room, err)
+	}
+	var kept *matrix.Error
+	if err := i.rooms.Admits(ctx, room, origin); errors.As(err, &kept) {
+		at.closed = kept.Message
+	} else if err != nil {
+		return nil, err
+	}
+	err = i.db.View(ctx, func(tx *store.Tx) (err error) {
+		at.nid, _, err = i.rooms.NID(tx, room)
+		return err
+	})
+	return at, err
+}
+
+// foreign takes an event of a room that this server is not in: the end of an invite or a knock of a user of ours.
+// All others are not for us.
+func (i *Inbound) foreign(ctx context.Context, t Transaction, room matrix.RoomID, raw json.RawMessage) error {
+	i.refuse(t, "", fmt.Errorf("this server is not in the room %s", room))
+	return nil
+}
