@@ -222,6 +222,9 @@ type Clients struct {
 	QueryAccessToken bool `yaml:"query_access_token"`
 	// The largest JSON body, in bytes.
 	MaxBody Size `yaml:"max_body"`
+	// How long a request that waits for news holds a goroutine and its buffers. After that its connection is
+	// parked and costs some kilobytes; it is taken out again when there is something to tell.
+	ParkAfter Duration `yaml:"park_after"`
 }
 
 // Calls says which services calls go by.
@@ -357,7 +360,7 @@ func Default() *Config {
 		Users:         Users{Directory: "shared"},
 		Notices:       Notices{Enabled: true, Localpart: "_server", DisplayName: "Server Notices", RoomName: "Server Notices"},
 		RateLimits:    defaultLimits(),
-		Clients:       Clients{QueryAccessToken: true, MaxBody: 1 << 20},
+		Clients:       Clients{QueryAccessToken: true, MaxBody: 1 << 20, ParkAfter: Duration(2 * time.Second)},
 		Calls:         Calls{TURN: TURN{Lifetime: Duration(24 * time.Hour)}},
 		Federation:    Federation{Enabled: true, KeyNotaries: []matrix.ServerName{"matrix.org"}},
 		Log:           Log{Level: "info", Format: "auto"},

@@ -127,6 +127,7 @@ func (s *Server) open() error {
 // running requests end, and stops the parts.
 func (s *Server) Run(ctx context.Context) error {
 	s.runs("reload", s.reloads)
+	s.runs("memory", s.tidies)
 	if s.control != nil {
 		s.runs("control", s.serveControl)
 	}

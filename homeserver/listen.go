@@ -82,17 +82,19 @@ func (l *listener) serve(srv *http.Server) error {
 
 // serveHTTP serves a handler at listeners until ctx ends, and then lets the running requests end.
 func serveHTTP(ctx context.Context, listeners []*listener, h http.Handler, log *slog.Logger) error {
-	srv, stopping := httpapi.NewServer(h, log)
+	srv := httpapi.NewServer(h, log)
 	g, failed := errgroup.WithContext(ctx)
+	parking, end := context.WithCancel(context.WithoutCancel(ctx))
 	for _, l := range listeners {
-		g.Go(func() error { return l.serve(srv) })
+		g.Go(func() error { return l.serve(srv.Server) })
 	}
+	g.Go(func() error { return srv.RunParking(parking) })
 	g.Go(func() error {
+		defer end()
 		<-failed.Done()
-		stopping()
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 		defer cancel()
-		if err := srv.Shutdown(drain); err != nil {
+		if err := srv.Stop(drain); err != nil {
 			log.Warn("requests were cut off by the stop", "error", err)
 			return srv.Close()
 		}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"astrocyte/account"
 	"astrocyte/appservice"
@@ -107,8 +108,8 @@ func (s *Server) makeParts(ctx context.Context) error {
 	s.limiter = httpapi.NewLimiter(limitsOf(c.RateLimits), s.now)
 	news := syncapi.New(syncapi.Options{
 		DB: s.db, Bus: wakes, Rooms: s.rooms, Accounts: s.accounts, Ephemeral: passing, Push: pushing, Encryption: encryption,
-		PresenceRoom: presenceRoom(c.Presence),
-		Limiter:      s.limiter, Log: s.logOf("sync"), Now: s.now,
+		PresenceRoom: presenceRoom(c.Presence), ParkAfter: time.Duration(c.Clients.ParkAfter),
+		Limiter: s.limiter, Log: s.logOf("sync"), Now: s.now,
 	})
 	s.runs("sync", news.Run)
 

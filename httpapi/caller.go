@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"astrocyte/matrix"
 )
@@ -51,5 +52,5 @@ func shortAgent(r *http.Request) string {
 	if len(agent) > maxUserAgent {
 		agent = agent[:maxUserAgent]
 	}
-	return cleanText(agent)
+	return strings.Clone(cleanText(agent)) // not a part of the header that it stood in
 }

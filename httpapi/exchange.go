@@ -35,7 +35,14 @@ func (x *exchange) serve(e *endpoint, err error) {
 	x.caller = &Caller{Request: x.router.names.next(), IP: ClientAddress(x.r, x.router.o.TrustedProxies), UserAgent: shortAgent(x.r)}
 	x.w.Header().Set("X-Request-ID", x.caller.Request)
 	if err == nil {
-		err = x.run(e)
+		err = x.guard(func() error { return x.run(e) })
+	}
+	if later := (*Later)(nil); errors.As(err, &later) {
+		if d := x.detach(e, began); d != nil {
+			later.Park(d)
+			return
+		}
+		err = x.guard(func() error { return later.Wait(x.w, x.r) })
 	}
 	if err != nil {
 		x.fail(e, err)
@@ -43,8 +50,8 @@ func (x *exchange) serve(e *endpoint, err error) {
 	x.report(e, err, time.Since(began))
 }
 
-// run calls the handler of an endpoint, and turns a panic into an error.
-func (x *exchange) run(e *endpoint) (err error) {
+// guard runs a handler, and turns a panic into an error.
+func (x *exchange) guard(fn func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			if v == http.ErrAbortHandler {
@@ -53,6 +60,11 @@ func (x *exchange) run(e *endpoint) (err error) {
 			err = &panicked{value: v, stack: debug.Stack()}
 		}
 	}()
+	return fn()
+}
+
+// run calls the handler of an endpoint.
+func (x *exchange) run(e *endpoint) error {
 	if x.r.Body != nil && x.r.Body != http.NoBody {
 		x.r.Body = http.MaxBytesReader(x.w, x.r.Body, e.bodyLimit)
 		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(bodyTime))

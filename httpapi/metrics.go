@@ -11,6 +11,11 @@ var (
 		Help: "Requests by method, route and status.",
 	}, []string{"method", "route", "status"})
 
+	parked = promauto.NewGauge(prometheus.GaugeOpts{
+		Name: "astrocyte_http_parked_connections",
+		Help: "Connections that wait without a goroutine: for an answer, or for their next request.",
+	})
+
 	requestSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "astrocyte_http_request_seconds",
 		Help:    "Time to answer by route; long polls count their waiting.",

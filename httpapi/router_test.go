@@ -290,7 +290,7 @@ func TestHTTP2WithoutTLS(t *testing.T) {
 	t.Parallel()
 	r := httpapi.New(httpapi.Options{})
 	r.Handle("PUT", "/x", httpapi.Open(echoText))
-	srv, _ := httpapi.NewServer(r, slog.New(slog.DiscardHandler))
+	srv := httpapi.NewServer(r, slog.New(slog.DiscardHandler))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -605,16 +605,17 @@ func TestWaitingRequestsHearOfTheStop(t *testing.T) {
 			return nil, ctx.Err()
 		}
 	}))
-	srv, stopping := httpapi.NewServer(r, slog.New(slog.DiscardHandler))
+	srv := httpapi.NewServer(r, slog.New(slog.DiscardHandler))
 	s := httptest.NewUnstartedServer(r)
-	s.Config = srv
+	s.Config = srv.Server
 	s.Start()
 	defer s.Close()
 	status := make(chan int)
 	go func() { status <- (&server{s, t}).do("POST", "/wait", "{}").status }()
 	<-waiting
-	stopping()
-	stopping()
+	if err := srv.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
 	if got := <-status; got != 200 {
 		t.Errorf("the waiting request was answered %d", got)
 	}

@@ -2,11 +2,15 @@ package httpapi
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // The times and sizes that a connection may take. There is no time for a whole request: long polls wait;
@@ -19,12 +23,20 @@ const (
 
 type stoppingKey struct{}
 
-// NewServer makes the HTTP server of a handler. stopping tells the requests that wait for something that
-// the server is about to stop; see Stopping. It is called before Shutdown.
-func NewServer(h http.Handler, log *slog.Logger) (srv *http.Server, stopping func()) {
+// Server is an HTTP server whose requests may wait without holding anything.
+type Server struct {
+	*http.Server
+	parking  *Parking
+	stopping func()
+}
+
+// NewServer makes the HTTP server of a handler.
+func NewServer(h http.Handler, log *slog.Logger) *Server {
 	stop := make(chan struct{})
 	base := context.WithValue(context.Background(), stoppingKey{}, (<-chan struct{})(stop))
-	srv = &http.Server{
+	parking := newParking(base)
+	base = context.WithValue(base, parkingKey{}, parking)
+	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
@@ -36,7 +48,34 @@ func NewServer(h http.Handler, log *slog.Logger) (srv *http.Server, stopping fun
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetHTTP2(true)
 	srv.Protocols.SetUnencryptedHTTP2(true) // of reverse proxies that speak it without TLS
-	return srv, sync.OnceFunc(func() { close(stop) })
+	return &Server{srv, parking, sync.OnceFunc(func() {
+		close(stop)
+		parking.stop()
+	})}
+}
+
+// RunParking serves the connections that are parked, until ctx ends: after Stop.
+func (s *Server) RunParking(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.parking.Run(ctx) })
+	g.Go(func() error {
+		if err := s.Serve(s.parking); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("serve parked connections: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		return s.parking.Close()
+	})
+	return g.Wait()
+}
+
+// Stop tells the requests that wait for something that the server stops, see Stopping, and lets the running
+// ones end, as long as ctx does not.
+func (s *Server) Stop(ctx context.Context) error {
+	s.stopping()
+	return errors.Join(s.parking.drain(ctx), s.Shutdown(ctx))
 }
 
 // Stopping gives a channel that is closed when the server begins to stop. A handler that waits answers

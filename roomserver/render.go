@@ -115,6 +115,11 @@ func (r *Rooms) RenderState(tx *store.Tx, v Viewer, nids []int64) ([]*ClientEven
 	if err != nil {
 		return nil, err
 	}
+	return r.RenderStateEvents(tx, v, nids, events)
+}
+
+// RenderStateEvents is RenderState of events that are read already.
+func (r *Rooms) RenderStateEvents(tx *store.Tx, v Viewer, nids []int64, events map[int64]*Event) ([]*ClientEvent, error) {
 	out := make([]*ClientEvent, 0, len(nids))
 	for _, nid := range nids {
 		if e, ok := events[nid]; ok {

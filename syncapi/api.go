@@ -35,6 +35,10 @@ type Options struct {
 	// each other; 0: nobody is.
 	PresenceRoom int
 
+	// ParkAfter is how long a poll waits in its handler before its connection is parked: in a busy room it would
+	// be taken out again at once.
+	ParkAfter time.Duration
+
 	// Limiter limits what is asked over sockets; nil limits nothing.
 	Limiter *httpapi.Limiter
 }
@@ -55,6 +59,8 @@ type API struct {
 	sent       *sent
 	recents    *lru.Cache[recentKey, *recent]
 	filters    *lru.Cache[filterKey, *filter]
+	lot        *lot
+	parkAfter  time.Duration
 }
 
 // New makes the API.
@@ -73,7 +79,7 @@ func New(o Options) *API {
 		limiter: o.Limiter, ephemeral: o.Ephemeral, sockets: newSockets(),
 		push: o.Push, encryption: o.Encryption,
 	}
-	waker.warm = a.warm
+	waker.warm, a.lot, a.parkAfter = a.warm, newLot(a), o.ParkAfter
 	return a
 }
 
@@ -96,6 +102,7 @@ func (a *API) authenticate(ctx context.Context, token string, r *http.Request) (
 func (a *API) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.waker.Run(ctx) })
+	g.Go(func() error { return a.lot.run(ctx) })
 	g.Go(func() error { return a.sockets.run(ctx) })
 	return g.Wait()
 }

@@ -1,6 +1,7 @@
 package syncapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,7 +23,7 @@ type filter struct {
 	fields []fieldPath // nil: all
 }
 
-// filterKey names a filter: by what the client wrote, and whose it is where that is an id.
+// filterKey names a filter: by its text, or by its id and whose it is.
 type filterKey struct {
 	user  matrix.UserID
 	param string
@@ -35,32 +36,38 @@ const (
 )
 
 // filterOf reads the filter parameter: the id of a saved filter, or a filter itself. What an id stands for
-// never changes.
+// never changes, and many users have the same.
 func (a *API) filterOf(ctx context.Context, user matrix.UserID, param string) (*filter, error) {
-	key := filterKey{param: param}
-	if param != "" && param[0] != '{' {
-		key.user = user
+	if param == "" || param[0] == '{' {
+		return a.parsedFilter(cmp.Or(param, "{}"))
 	}
+	key := filterKey{user, param}
 	if f, ok := a.filters.Get(key); ok {
 		return f, nil
 	}
-	raw := json.RawMessage(param)
-	switch {
-	case param == "":
-		raw = json.RawMessage("{}")
-	case param[0] == '{':
-		if err := canonicaljson.Check(raw, canonicaljson.Loose); err != nil {
-			return nil, matrix.E(matrix.CodeNotJSON, "the filter is not JSON: %v", err)
-		}
-	default:
-		var err error
-		if raw, err = a.accounts.Filter(ctx, user, param); err != nil {
-			return nil, fmt.Errorf("read filter %.40q: %w", param, err)
-		}
+	raw, err := a.accounts.Filter(ctx, user, param)
+	if err != nil {
+		return nil, fmt.Errorf("read filter %.40q: %w", param, err)
 	}
-	f, err := newFilter(raw)
+	f, err := a.parsedFilter(string(raw))
 	if err == nil {
-		a.filters.Put(key, f, filterCost+int64(len(param)+4*len(raw)))
+		a.filters.Put(key, f, int64(len(user)+len(param)+100))
+	}
+	return f, err
+}
+
+// parsedFilter reads a filter.
+func (a *API) parsedFilter(text string) (*filter, error) {
+	key := filterKey{param: text}
+	if f, ok := a.filters.Get(key); ok {
+		return f, nil
+	}
+	if err := canonicaljson.Check([]byte(text), canonicaljson.Loose); err != nil {
+		return nil, matrix.E(matrix.CodeNotJSON, "the filter is not JSON: %v", err)
+	}
+	f, err := newFilter(json.RawMessage(text))
+	if err == nil {
+		a.filters.Put(filterKey{param: strings.Clone(text)}, f, filterCost+5*int64(len(text)))
 	}
 	return f, err
 }

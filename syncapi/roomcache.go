@@ -26,7 +26,7 @@ type recent struct {
 	whole bool              // there are no others
 
 	mu     sync.Mutex
-	events map[int64]*roomserver.Event // those that were asked for; what changes an event comes with another one
+	events map[int64]*roomserver.Event // some that were asked for; what changes an event comes with another one
 }
 
 // recentKey names a room as of its newest event: with every change of it comes one.
@@ -66,19 +66,31 @@ func (r *reading) recent(room roomserver.RoomNID, places int) (*recent, error) {
 	return now, nil
 }
 
-// eventsAt reads the events of places of a room, from memory where another reader has read them.
+// eventsAt reads the events of places of a room.
 func (r *reading) eventsAt(room roomserver.RoomNID, items []roomserver.Item) (map[int64]*roomserver.Event, error) {
+	nids := make([]int64, len(items))
+	for i, it := range items {
+		nids[i] = it.NID
+	}
+	return r.eventsOf(room, nids)
+}
+
+// eventsOf reads events of a room, from memory where another reader has read them.
+func (r *reading) eventsOf(room roomserver.RoomNID, nids []int64) (map[int64]*roomserver.Event, error) {
+	if len(nids) == 0 {
+		return nil, nil
+	}
 	pos, known := r.a.waker.rooms.newest(room, r.upto)
 	kept, ok := r.a.recents.Get(recentKey{room, pos})
 	if !known || !ok {
-		return r.a.rooms.Events(r.tx, nidsOf(items))
+		return r.a.rooms.Events(r.tx, nids)
 	}
-	out := make(map[int64]*roomserver.Event, len(items))
-	missing := kept.known(items, out)
+	out := make(map[int64]*roomserver.Event, len(nids))
+	missing := kept.known(nids, out)
 	if len(missing) == 0 {
 		return out, nil
 	}
-	read, err := r.a.rooms.Events(r.tx, nidsOf(missing))
+	read, err := r.a.rooms.Events(r.tx, missing)
 	if err != nil {
 		return nil, err
 	}
@@ -87,32 +99,33 @@ func (r *reading) eventsAt(room roomserver.RoomNID, items []roomserver.Item) (ma
 	return out, nil
 }
 
-// known adds the events of places that are in memory, and gives the places of the others.
-func (n *recent) known(items []roomserver.Item, out map[int64]*roomserver.Event) (missing []roomserver.Item) {
+// known adds the events that are in memory, and gives the nids of the others.
+func (n *recent) known(nids []int64, out map[int64]*roomserver.Event) (missing []int64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, it := range items {
-		if e := n.events[it.NID]; e != nil {
-			out[it.NID] = e
+	for _, nid := range nids {
+		if e := n.events[nid]; e != nil {
+			out[nid] = e
 		} else {
-			missing = append(missing, it)
+			missing = append(missing, nid)
 		}
 	}
 	return missing
 }
 
-// learn keeps events of the newest places, and says what all of it weighs now. Older events are not asked
-// for so often.
+// keptEvents bounds the events that are kept of one room.
+const keptEvents = 64
+
+// learn keeps events, and says what all of it weighs now. Many at once are those of a reader who has missed
+// much, and nobody else's.
 func (n *recent) learn(events map[int64]*roomserver.Event) (cost int64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.events == nil {
 		n.events = make(map[int64]*roomserver.Event, len(events))
 	}
-	for _, it := range n.items {
-		if e := events[it.NID]; e != nil {
-			n.events[it.NID] = e
-		}
+	if len(n.events)+len(events) <= keptEvents {
+		maps.Copy(n.events, events)
 	}
 	cost = n.cost()
 	for _, e := range n.events {
@@ -123,14 +136,6 @@ func (n *recent) learn(events map[int64]*roomserver.Event) (cost int64) {
 
 // cost is what the places weigh, in bytes.
 func (n *recent) cost() int64 { return int64(300 + 32*len(n.items)) }
-
-func nidsOf(items []roomserver.Item) []int64 {
-	nids := make([]int64, len(items))
-	for i, it := range items {
-		nids[i] = it.NID
-	}
-	return nids
-}
 
 // placesBefore reads places of a timeline, newest first.
 func (r *reading) placesBefore(room roomserver.RoomNID, below int64, n int) ([]roomserver.Item, error) {

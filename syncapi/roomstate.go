@@ -80,7 +80,12 @@ func (r *reading) readState(s *stateNews) ([]*roomserver.ClientEvent, error) {
 		}
 	}
 	slices.Sort(nids)
-	events, err := r.a.rooms.RenderState(r.tx, r.viewer, slices.Compact(nids))
+	nids = slices.Compact(nids)
+	known, err := r.eventsOf(s.room, nids)
+	if err != nil {
+		return nil, fmt.Errorf("read state: %w", err)
+	}
+	events, err := r.a.rooms.RenderStateEvents(r.tx, r.viewer, nids, known)
 	if err != nil {
 		return nil, fmt.Errorf("show state: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"astrocyte/account"
@@ -63,6 +64,9 @@ type waiter struct {
 	waker *waker
 	watch *watch
 	woken chan struct{} // holds one signal
+	wake  func()        // nil: woken is signalled
+
+	doubted atomic.Bool // access tokens of the user have changed
 }
 
 // listen registers a waiter. What is committed from now on signals it.
@@ -92,8 +96,24 @@ func (w *waiter) stop() {
 	waiting.Dec()
 }
 
-// signal wakes the waiter; it sleeps on where a signal is pending already.
+// hand has fn called from now on where a waiter would be woken, and now if it is already. fn does not block.
+func (w *waiter) hand(fn func()) {
+	w.waker.mu.Lock()
+	defer w.waker.mu.Unlock()
+	w.wake = fn
+	select {
+	case <-w.woken:
+		fn()
+	default:
+	}
+}
+
+// signal wakes the waiter; it sleeps on where a signal is pending already. The waker's lock is held.
 func (w *waiter) signal() {
+	if w.wake != nil {
+		w.wake()
+		return
+	}
 	select {
 	case w.woken <- struct{}{}:
 	default:
@@ -177,9 +197,21 @@ func (k *waker) note(h *hints, c bus.Change) {
 		k.users.note(matrix.UserID(c.Key), c.Pos)
 		h.users = append(h.users, matrix.UserID(c.Key))
 	case account.TokensChanged:
+		k.doubt(matrix.UserID(c.Key))
 		h.users = append(h.users, matrix.UserID(c.Key)) // some of them may have nothing to wait for any more
 	case bus.Lost:
 		h.all = true
+	}
+}
+
+// doubt has those who wait for a user asked whether they may.
+func (k *waker) doubt(user matrix.UserID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if w := k.watches[user]; w != nil {
+		for _, it := range w.waiters {
+			it.doubted.Store(true)
+		}
 	}
 }
 
@@ -247,7 +279,10 @@ func (k *waker) wakeAll() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, w := range k.watches {
-		w.signal()
+		for _, it := range w.waiters {
+			it.doubted.Store(true)
+			it.signal()
+		}
 	}
 }
 

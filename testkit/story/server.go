@@ -44,6 +44,7 @@ func Start(t testing.TB, dsn string, options ...Option) *Server {
 	c.DataDir = t.TempDir()
 	c.Database = dsn
 	c.Listeners = []config.Listener{{Address: "127.0.0.1:0"}}
+	c.Clients.ParkAfter = 0 // so that stories meet parked connections
 	c.Registration.Enabled = true
 	c.RateLimits.Enabled = false
 	c.Passwords.Hash, c.Passwords.BcryptCost = "bcrypt", 4
