@@ -21,6 +21,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"astrocyte/lru"
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
@@ -87,10 +89,15 @@ func New(o Options) *Rooms {
 	}
 }
 
-// Run commits what is wished, until the context ends.
+// Run commits what is wished, and forgets what is old, until the context ends.
 func (r *Rooms) Run(ctx context.Context) error {
-	r.commitLoop(ctx)
-	return nil
+	var g errgroup.Group
+	g.Go(func() error {
+		r.commitLoop(ctx)
+		return nil
+	})
+	g.Go(func() error { return r.sweep(ctx) })
+	return g.Wait()
 }
 
 // Notices is the user whose invites cannot be refused; empty: there is none.
