@@ -131,6 +131,7 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.pushRuleRoutes(r)
 	a.pusherRoutes(r)
 	a.notificationRoutes(r)
+	a.threadRoutes(r)
 }
 
 // v3 registers an endpoint of /_matrix/client/v3, which has the same form in the older r0.

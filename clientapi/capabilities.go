@@ -53,7 +53,7 @@ type versionsResponse struct {
 //
 // Spec: GET /_matrix/client/versions
 func (a *API) versions(context.Context, *httpapi.Caller, *none) (*versionsResponse, error) {
-	return &versionsResponse{Versions: specVersions, UnstableFeatures: unstableFeatures}, nil
+	return &versionsResponse{Versions: specVersions, UnstableFeatures: a.features()}, nil
 }
 
 type wellKnownResponse struct {

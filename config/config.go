@@ -56,6 +56,9 @@ type Config struct {
 	// What users may know of each other.
 	Users Users `yaml:"users"`
 
+	// What deserves users' attention.
+	Push Push `yaml:"push"`
+
 	// Who is told of who is there.
 	Presence Presence `yaml:"presence"`
 
@@ -274,6 +277,15 @@ type OldKey struct {
 	Public string `yaml:"public"`
 	// Since when it is not signed with, in milliseconds since 1970.
 	Expired int64 `yaml:"expired"`
+}
+
+// Push says what deserves users' attention, besides what the specification says.
+type Push struct {
+	// Whether a message draws the attention of those whose names stand in it, where its client does not say
+	// whom it mentions. Old clients and bridges need it; version 1.17 of the specification has removed it.
+	LegacyMentions bool `yaml:"legacy_mentions"`
+	// Whether users subscribe to threads, and hear nothing of others (MSC4306). Only where all clients know it.
+	ThreadSubscriptions bool `yaml:"thread_subscriptions"`
 }
 
 // Presence says who is told of who is there.

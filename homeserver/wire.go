@@ -68,7 +68,9 @@ func (s *Server) makeParts(ctx context.Context) error {
 	})
 	s.runs("ephemeral", passing.Run)
 	pushing := push.New(push.Options{
-		DB: s.db, Rooms: s.rooms, ReadUpTo: passing.ReadUpTo, Bus: wakes, Log: s.logOf("push"), Now: s.now,
+		DB: s.db, Rooms: s.rooms, ReadUpTo: passing.ReadUpTo, Bus: wakes,
+		Extras: push.Extras{LegacyMentions: c.Push.LegacyMentions, Threads: c.Push.ThreadSubscriptions},
+		Log:    s.logOf("push"), Now: s.now,
 		Egress: egress.New(egress.Options{AllowPrivate: c.Federation.AllowPrivateAddresses}),
 	})
 	passing.OnRead(pushing.HasRead)

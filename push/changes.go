@@ -12,6 +12,8 @@ import (
 type Changes struct {
 	Own      map[Kind][]Rule         `json:"own,omitempty"`      // the most important first
 	Defaults map[Kind]map[string]Set `json:"defaults,omitempty"` // by id
+
+	server *Defaults // nil: the standard rules
 }
 
 // Set is what a user set of a default rule. What is nil is as the server has it.
@@ -26,8 +28,8 @@ type Set struct {
 func (c *Changes) Rules(user matrix.UserID) *Ruleset {
 	s := new(Ruleset)
 	for _, k := range kinds {
-		list := make([]Rule, 0, len(c.Own[k])+len(defaultsOf(k)))
-		defaults := defaultsOf(k)
+		defaults := c.server.of(k)
+		list := make([]Rule, 0, len(c.Own[k])+len(defaults))
 		if k == Override {
 			list = append(list, c.preset(k, defaults[0], user))
 			defaults = defaults[1:]
@@ -71,6 +73,9 @@ func (c *Changes) Put(k Kind, r Rule, before, after string) error {
 	}
 	if err := r.check(k); err != nil {
 		return err
+	}
+	if k == PostContent {
+		return matrix.InvalidParam("the rules of the kind %s are the server's own", k)
 	}
 	list := slices.Clone(c.Own[k])
 	at, move := 0, before != "" || after != ""
@@ -138,7 +143,7 @@ func (c *Changes) Delete(k Kind, id string) error {
 	case i >= 0:
 		c.Own[k] = slices.Delete(slices.Clone(c.Own[k]), i, i+1)
 		return nil
-	case isDefault(k, id):
+	case c.server.has(k, id):
 		return matrix.InvalidParam("rules of the server can be disabled, not deleted")
 	}
 	return missing()
@@ -164,7 +169,7 @@ func (c *Changes) change(k Kind, id string, own func(*Rule), preset func(*Set)) 
 		own(&c.Own[k][i])
 		return nil
 	}
-	if !isDefault(k, id) {
+	if !c.server.has(k, id) {
 		return missing()
 	}
 	set := c.Defaults[k][id]

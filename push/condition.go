@@ -18,6 +18,8 @@ type Facts struct {
 	// MayNotify says whether the sender has the power for a notification of a kind, such as room. nil:
 	// not known, which is no.
 	MayNotify func(sender matrix.UserID, kind string) bool
+	// Subscribed says whether the user is subscribed to a thread. nil: to none.
+	Subscribed func(thread matrix.EventID) bool
 }
 
 // condition is a compiled condition.
@@ -28,6 +30,7 @@ type condition struct {
 	key   string // of sender_notification_permission
 	glob  *glob.Pattern
 	value []byte // canonical JSON
+	want  bool   // of thread_subscription
 	least int64  // of room_member_count: least and most, both included
 	most  int64
 }
@@ -43,7 +46,13 @@ const (
 	displayName
 	memberCount
 	senderPermission
+	threadSubscription
+	userName       // the local part of the user's id stands in the body
+	mentionsNobody // the event does not say whom it mentions, or that it mentions nobody
 )
+
+// threadCondition is the kind of the conditions on threads. Extension: MSC4306.
+const threadCondition = "io.element.msc4306.thread_subscription"
 
 // self stands in the default rules where the id of the user belongs.
 const self = "\x00self"
@@ -58,6 +67,8 @@ func compileCondition(raw json.RawMessage) condition {
 		Pattern *string
 		Is      string
 		Value   json.RawMessage
+
+		Subscribed *bool
 	}
 	if json.Unmarshal(raw, &in) != nil {
 		return condition{}
@@ -67,6 +78,10 @@ func compileCondition(raw json.RawMessage) condition {
 		return condition{op: displayName}
 	case "room_member_count":
 		return compileCount(in.Is)
+	case threadCondition:
+		if in.Subscribed != nil {
+			return condition{op: threadSubscription, want: *in.Subscribed}
+		}
 	}
 	if in.Key == nil {
 		return condition{}
@@ -152,11 +167,15 @@ func (c *condition) holds(e *Event, user matrix.UserID, f *Facts) bool {
 	case propertyContains:
 		return c.contained(e, user)
 	case displayName:
-		if f.DisplayName == "" {
-			return false
-		}
-		body, ok := e.text(&field{first: "content", rest: []string{"body"}})
-		return ok && glob.Literal(f.DisplayName).MatchWords(body)
+		return e.says(f.DisplayName)
+	case userName:
+		return e.says(user.Localpart())
+	case mentionsNobody:
+		_, told := e.value(&field{first: "content", rest: []string{"m.mentions"}})
+		return !told
+	case threadSubscription:
+		thread := e.thread()
+		return thread != "" && (f.Subscribed != nil && f.Subscribed(thread)) == c.want
 	case memberCount:
 		return f.Members >= c.least && f.Members <= c.most
 	case senderPermission:

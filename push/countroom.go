@@ -13,7 +13,8 @@ import (
 // room brings the sum of a room up to date.
 func (c *counting) room(head roomserver.Head, old *sum, began int64) (*sum, error) {
 	read := c.read[head.Room]
-	if old != nil && old.Rules == c.pos && old.Began == began {
+	asOf := max(c.pos, c.threads[head.ID])
+	if old != nil && old.Rules == asOf && old.Began == began {
 		if old.Seq > head.Seq { // another device of the user was served a moment later
 			return old, nil
 		}
@@ -32,7 +33,7 @@ func (c *counting) room(head roomserver.Head, old *sum, began int64) (*sum, erro
 	} else if found {
 		start = at.Seq
 	}
-	s := &sum{Rules: c.pos, Began: began, Start: start, Read: read, Counts: make(map[string]Count)}
+	s := &sum{Rules: asOf, Began: began, Start: start, Read: read, Counts: make(map[string]Count)}
 	if old != nil {
 		s.kept = old.kept
 	}
@@ -198,10 +199,24 @@ func (c *counting) facts(head roomserver.Head) *roomFacts {
 		}
 		return f.err == nil && levels.User(sender).AtLeast(levels.Notifications(kind))
 	}
+	if c.p.threads {
+		f.Subscribed = c.subscribed(head, f)
+	}
 	if c.rules.namesUser() {
 		f.DisplayName, f.err = c.nameIn(head)
 	}
 	return f
+}
+
+// subscribed tells which threads of a room the user is subscribed to, which is read when it is asked for.
+func (c *counting) subscribed(head roomserver.Head, f *roomFacts) func(matrix.EventID) bool {
+	var threads map[matrix.EventID]bool
+	return func(thread matrix.EventID) bool {
+		if threads == nil && f.err == nil {
+			threads, f.err = subscribedIn(c.tx, c.user, head.ID)
+		}
+		return threads[thread]
+	}
 }
 
 // stateEvent reads an event of the room's state; nil if there is none.

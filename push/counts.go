@@ -76,7 +76,8 @@ type counting struct {
 	pos     int64 // of the rules
 	read    map[roomserver.RoomNID]map[string]int64
 	ignored map[matrix.UserID]bool
-	asked   bool // ignored is read
+	asked   bool                    // ignored is read
+	threads map[matrix.RoomID]int64 // the newest change of subscriptions to threads
 	known   *Known
 }
 
@@ -97,6 +98,9 @@ func (p *Push) Counts(tx *store.Tx, user matrix.UserID, rooms []roomserver.Head,
 	}
 	b, err := c.basis(nids)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.findThreads(rooms); err != nil {
 		return nil, err
 	}
 	for _, r := range rooms {
@@ -209,6 +213,22 @@ func (c *counting) knownSums(rooms []roomserver.RoomNID) (map[roomserver.RoomNID
 		return nil, fmt.Errorf("read counts: %w", err)
 	}
 	return known, nil
+}
+
+// findThreads finds where subscriptions to threads changed last: what was counted before is counted anew.
+func (c *counting) findThreads(rooms []roomserver.Head) error {
+	if !c.p.threads {
+		return nil
+	}
+	ids := make([]string, len(rooms))
+	for i, r := range rooms {
+		ids[i] = string(r.ID)
+	}
+	var err error
+	if c.threads, err = newestSubscriptions(c.tx, c.user, ids); err != nil {
+		return fmt.Errorf("read the threads of %s: %w", c.user, err)
+	}
+	return nil
 }
 
 // memberships finds since when the user is in the rooms.

@@ -11,6 +11,7 @@ type Evaluator struct {
 	user      matrix.UserID
 	override  []*compiled
 	content   []*compiled
+	post      []*compiled // PostContent
 	rooms     map[matrix.RoomID]*compiled
 	senders   map[matrix.UserID]*compiled
 	underride []*compiled
@@ -25,7 +26,7 @@ type compiled struct {
 // Compile makes rules ready for use.
 func Compile(user matrix.UserID, s *Ruleset) *Evaluator {
 	v := &Evaluator{user: user, override: compileList(Override, s.Override), content: compileList(Content, s.Content),
-		underride: compileList(Underride, s.Underride)}
+		post: compileList(PostContent, s.PostContent), underride: compileList(Underride, s.Underride)}
 	for i := range s.Room {
 		if r := &s.Room[i]; r.Enabled {
 			if v.rooms == nil {
@@ -65,10 +66,15 @@ func compileRule(k Kind, r *Rule) *compiled {
 		for _, raw := range *r.Conditions {
 			c.conditions = append(c.conditions, compileCondition(raw))
 		}
+	case k == Content && r.Pattern != nil && *r.Pattern == self:
+		c.conditions = []condition{{op: userName}}
 	case k == Content && r.Pattern != nil:
 		c.conditions = []condition{compileMatch("content.body", *r.Pattern)}
 	case k == Content:
 		c.conditions = []condition{{op: never}}
+	}
+	if r.Default && (r.ID == displayNameRule || r.ID == roomNotifRule || r.ID == userNameRule) {
+		c.conditions = append(c.conditions, condition{op: mentionsNobody})
 	}
 	return c
 }
@@ -87,6 +93,9 @@ func (v *Evaluator) find(e *Event, f *Facts) *compiled {
 		return c
 	}
 	if c := v.first(v.content, e, f); c != nil {
+		return c
+	}
+	if c := v.first(v.post, e, f); c != nil {
 		return c
 	}
 	if c := v.rooms[e.room]; c != nil {
@@ -111,17 +120,6 @@ next:
 	return nil
 }
 
-// plain is the compiled rules of a user who changed none.
-var plain = tablePlain()
-
-func tablePlain() *Evaluator { return Compile("", new(Changes).Rules("")) }
-
-func plainFor(user matrix.UserID) *Evaluator {
-	v := *plain
-	v.user = user
-	return &v
-}
-
 // namesUser says whether any rule asks for the name of the user in the room.
 func (v *Evaluator) namesUser() bool {
 	for _, list := range [][]*compiled{v.override, v.underride} {
@@ -136,6 +134,6 @@ func (v *Evaluator) namesUser() bool {
 
 // cost is about what an evaluator weighs in memory, in bytes.
 func (v *Evaluator) cost() int64 {
-	rules := len(v.override) + len(v.content) + len(v.rooms) + len(v.senders) + len(v.underride)
+	rules := len(v.override) + len(v.content) + len(v.post) + len(v.rooms) + len(v.senders) + len(v.underride)
 	return int64(200 + 500*rules)
 }

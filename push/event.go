@@ -3,6 +3,7 @@ package push
 import (
 	"astrocyte/matrix"
 	"astrocyte/matrix/canonicaljson"
+	"astrocyte/matrix/glob"
 	"astrocyte/roomserver/rules"
 )
 
@@ -75,4 +76,27 @@ func (e *Event) value(f *field) ([]byte, bool) {
 		return nil, false
 	}
 	return canonicaljson.Field(value, f.rest...)
+}
+
+// says says whether a name stands in the body, as a word; there is no empty name.
+func (e *Event) says(name string) bool {
+	if name == "" {
+		return false
+	}
+	body, ok := e.text(&field{first: "content", rest: []string{"body"}})
+	return ok && glob.Literal(name).MatchWords(body)
+}
+
+// thread is the root of the thread that the event is in, empty where it is in none.
+//
+// Spec: CS "Threading".
+func (e *Event) thread() matrix.EventID {
+	about := func(name string) string {
+		text, _ := e.text(&field{first: "content", rest: []string{"m.relates_to", name}})
+		return text
+	}
+	if about("rel_type") != "m.thread" {
+		return ""
+	}
+	return matrix.EventID(about("event_id"))
 }

@@ -27,6 +27,9 @@ type Options struct {
 	Log      *slog.Logger
 	Now      func() time.Time
 
+	// Extras are further rules that all users have.
+	Extras Extras
+
 	// Bus wakes the one that follows the stream; nil: Run only writes what was counted.
 	Bus bus.Bus
 	// Egress says which push gateways may be connected to; nil: those on public addresses.
@@ -43,6 +46,8 @@ type Push struct {
 	bus      bus.Bus
 	gateways *gateways
 
+	defaults *Defaults
+	threads  bool // users subscribe to threads
 	compiled *lru.Cache[compiledKey, *Evaluator]
 	sums     *lru.Cache[sumKey, *sum]
 	mu       sync.Mutex
@@ -73,6 +78,7 @@ func New(o Options) *Push {
 	return &Push{
 		db: o.DB, rooms: o.Rooms, readUpTo: o.ReadUpTo, log: o.Log, now: o.Now,
 		bus: o.Bus, gateways: newGateways(o.Egress, o.Now),
+		defaults: NewDefaults(o.Extras), threads: o.Extras.Threads,
 		compiled: lru.New[compiledKey, *Evaluator](compiledMost),
 		sums:     lru.New[sumKey, *sum](sumsMost),
 		dirty:    make(map[sumKey]*sum),

@@ -13,15 +13,17 @@ type Kind string
 
 // The kinds, in the order in which they are tried.
 const (
-	Override  Kind = "override"
-	Content   Kind = "content"
-	Room      Kind = "room"
-	Sender    Kind = "sender"
-	Underride Kind = "underride"
+	Override Kind = "override"
+	Content  Kind = "content"
+	// PostContent has rules of the server only. Extension: MSC4306.
+	PostContent Kind = "postcontent"
+	Room        Kind = "room"
+	Sender      Kind = "sender"
+	Underride   Kind = "underride"
 )
 
 // kinds are all kinds in their order.
-var kinds = [...]Kind{Override, Content, Room, Sender, Underride}
+var kinds = [...]Kind{Override, Content, PostContent, Room, Sender, Underride}
 
 // ParseKind reads the name of a kind.
 func ParseKind(s string) (Kind, error) {
@@ -32,7 +34,7 @@ func ParseKind(s string) (Kind, error) {
 }
 
 // conditional says that rules of the kind have conditions; the others say in one word what they match.
-func (k Kind) conditional() bool { return k == Override || k == Underride }
+func (k Kind) conditional() bool { return k == Override || k == PostContent || k == Underride }
 
 // Rule is a push rule as clients see it.
 type Rule struct {
@@ -50,11 +52,12 @@ type Rule struct {
 
 // Ruleset is all rules of a user, by kind, the most important first.
 type Ruleset struct {
-	Override  []Rule `json:"override"`
-	Content   []Rule `json:"content"`
-	Room      []Rule `json:"room"`
-	Sender    []Rule `json:"sender"`
-	Underride []Rule `json:"underride"`
+	Override    []Rule `json:"override"`
+	Content     []Rule `json:"content"`
+	PostContent []Rule `json:"postcontent,omitempty"`
+	Room        []Rule `json:"room"`
+	Sender      []Rule `json:"sender"`
+	Underride   []Rule `json:"underride"`
 }
 
 // Of is the list of a kind.
@@ -64,6 +67,8 @@ func (s *Ruleset) Of(k Kind) *[]Rule {
 		return &s.Override
 	case Content:
 		return &s.Content
+	case PostContent:
+		return &s.PostContent
 	case Room:
 		return &s.Room
 	case Sender:

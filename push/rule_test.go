@@ -120,7 +120,10 @@ func TestDefaultsAreChangedAndKept(t *testing.T) {
 		t.Error("a rule that is not there was enabled")
 	}
 	for _, k := range kinds {
-		for _, r := range defaultsOf(k) {
+		for _, r := range NewDefaults(Extras{LegacyMentions: true, Threads: true}).of(k) {
+			if r.Conditions == nil {
+				continue
+			}
 			for _, condition := range *r.Conditions {
 				if compiled := compileCondition(condition); compiled.op == never && r.ID != ".org.matrix.msc3914.rule.room.call" {
 					t.Errorf("%s has a condition that never matches: %s", r.ID, condition)
@@ -191,5 +194,73 @@ func BenchmarkEvaluate(b *testing.B) {
 		if o := v.Evaluate(e, facts); o.Rule != ".m.rule.message" {
 			b.Fatal(o)
 		}
+	}
+}
+
+// TestLegacyMentions has events whose clients do not say whom they mention, and one that does.
+func TestLegacyMentions(t *testing.T) {
+	t.Parallel()
+	const alice = matrix.UserID("@alice:example.org")
+	rules := (&Changes{server: NewDefaults(Extras{LegacyMentions: true})}).Rules(alice)
+	if p := rules.Content[0].Pattern; p == nil || *p != "alice" {
+		t.Errorf("the rule for the user's name is %+v", rules.Content[0])
+	}
+	facts := &Facts{Members: 3, DisplayName: "The Queen", MayNotify: func(matrix.UserID, string) bool { return true }}
+	tests := []struct{ name, content, rule string }{
+		{"the user's name", `"body":"is @alice:example.org there?"`, ".m.rule.contains_user_name"},
+		{"the user's name in other letters", `"body":"ALICE!"`, ".m.rule.contains_user_name"},
+		{"a part of a word", `"body":"malice"`, ".m.rule.message"},
+		{"the display name", `"body":"long live the queen"`, ".m.rule.contains_display_name"},
+		{"the room", `"body":"hear, @room"`, ".m.rule.roomnotif"},
+		{"mentions of nobody", `"body":"alice, the queen, @room","m.mentions":{}`, ".m.rule.message"},
+		{"mentions", `"body":"you","m.mentions":{"user_ids":["@alice:example.org"]}`, ".m.rule.is_user_mention"},
+	}
+	for _, tt := range tests {
+		e := AboutJSON([]byte(`{"content":{` + tt.content + `},"sender":"@bob:example.org","type":"m.room.message"}`))
+		for how, v := range map[string]*Evaluator{"compiled": Compile(alice, rules), "plain": NewDefaults(Extras{LegacyMentions: true}).plainFor(alice)} {
+			if o := v.Evaluate(e, facts); o.Rule != tt.rule {
+				t.Errorf("%s, %s: the rule is %s, want %s", tt.name, how, o.Rule, tt.rule)
+			}
+		}
+		if o := Compile(alice, new(Changes).Rules(alice)).Evaluate(e, facts); o.Rule != ".m.rule.message" && o.Rule != ".m.rule.is_user_mention" {
+			t.Errorf("%s: without the setting the rule is %s", tt.name, o.Rule)
+		}
+	}
+}
+
+func TestThreadRules(t *testing.T) {
+	t.Parallel()
+	const alice = matrix.UserID("@alice:example.org")
+	server := NewDefaults(Extras{Threads: true})
+	c := &Changes{server: server}
+	if err := c.Put(PostContent, Rule{ID: "mine", Actions: []json.RawMessage{}}, "", ""); err == nil {
+		t.Error("a user made a rule of the server's kind")
+	}
+	quiet := &Changes{server: server}
+	if err := quiet.Put(Room, Rule{ID: "!room:example.org", Actions: []json.RawMessage{}}, "", ""); err != nil {
+		t.Fatal(err)
+	}
+	facts := &Facts{Members: 3, Subscribed: func(thread matrix.EventID) bool { return thread == "$mine" }}
+	tests := []struct {
+		name, content, rule string
+		changes             *Changes
+		notify              bool
+	}{
+		{"a thread that is followed", `"m.relates_to":{"rel_type":"m.thread","event_id":"$mine"}`, ".io.element.msc4306.rule.subscribed_thread", c, true},
+		{"the same in a silent room", `"m.relates_to":{"rel_type":"m.thread","event_id":"$mine"}`, ".io.element.msc4306.rule.subscribed_thread", quiet, true},
+		{"another thread", `"m.relates_to":{"rel_type":"m.thread","event_id":"$other"}`, ".io.element.msc4306.rule.unsubscribed_thread", c, false},
+		{"a mention in another thread", `"m.mentions":{"user_ids":["@alice:example.org"]},"m.relates_to":{"rel_type":"m.thread","event_id":"$other"}`,
+			".m.rule.is_user_mention", c, true},
+		{"no thread", `"body":"x"`, ".m.rule.message", c, true},
+		{"an edit", `"m.relates_to":{"rel_type":"m.reference","event_id":"$mine"}`, ".m.rule.message", c, true},
+	}
+	for _, tt := range tests {
+		e := AboutJSON([]byte(`{"content":{` + tt.content + `},"room_id":"!room:example.org","sender":"@bob:example.org","type":"m.room.message"}`))
+		if o := Compile(alice, tt.changes.Rules(alice)).Evaluate(e, facts); o.Rule != tt.rule || o.Notify != tt.notify {
+			t.Errorf("%s: the rule is %s, which notifies: %v", tt.name, o.Rule, o.Notify)
+		}
+	}
+	if list := new(Changes).Rules(alice).PostContent; len(list) != 0 {
+		t.Errorf("without the setting there are %v", list)
 	}
 }

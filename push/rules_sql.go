@@ -46,6 +46,7 @@ func deleteUser(tx *store.Tx, user matrix.UserID) error {
 	for _, query := range []string{
 		`DELETE FROM push_rules WHERE ushard = $1 AND user_id = $2`,
 		`DELETE FROM unread WHERE ushard = $1 AND user_id = $2`,
+		`DELETE FROM thread_subscriptions WHERE ushard = $1 AND user_id = $2`,
 	} {
 		if _, err := tx.Exec(query, user.Shard(), string(user)); err != nil {
 			return err

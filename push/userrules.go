@@ -19,7 +19,7 @@ const maxChanges = 1 << 20
 func (p *Push) Rules(ctx context.Context, user matrix.UserID) (*Ruleset, error) {
 	var rules *Ruleset
 	err := p.db.View(ctx, func(tx *store.Tx) error {
-		c, _, err := readChanges(tx, user, false)
+		c, _, err := p.readChanges(tx, user, false)
 		if err == nil {
 			rules = c.Rules(user)
 		}
@@ -54,7 +54,7 @@ func (p *Push) ChangeIn(tx *store.Tx, user matrix.UserID, fn func(c *Changes) er
 	if err := ensureRules(tx, user); err != nil {
 		return fmt.Errorf("lock push rules: %w", err)
 	}
-	c, _, err := readChanges(tx, user, true)
+	c, _, err := p.readChanges(tx, user, true)
 	if err != nil {
 		return err
 	}
@@ -77,12 +77,12 @@ func (p *Push) ChangeIn(tx *store.Tx, user matrix.UserID, fn func(c *Changes) er
 }
 
 // readChanges reads what a user changed, and where the newest change is in the stream.
-func readChanges(tx *store.Tx, user matrix.UserID, lock bool) (*Changes, int64, error) {
+func (p *Push) readChanges(tx *store.Tx, user matrix.UserID, lock bool) (*Changes, int64, error) {
 	row, found, err := readRules(tx, user, lock)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read push rules: %w", err)
 	}
-	c := new(Changes)
+	c := &Changes{server: p.defaults}
 	if !found || len(row.changes) == 0 {
 		return c, row.pos, nil
 	}
@@ -97,7 +97,7 @@ func readChanges(tx *store.Tx, user matrix.UserID, lock bool) (*Changes, int64, 
 //
 // Spec: CS m.push_rules.
 func (p *Push) AccountData(tx *store.Tx, user matrix.UserID, since, upto int64) (json.RawMessage, bool, error) {
-	c, pos, err := readChanges(tx, user, false)
+	c, pos, err := p.readChanges(tx, user, false)
 	if err != nil {
 		return nil, false, err
 	}
@@ -122,7 +122,7 @@ func (p *Push) evaluator(tx *store.Tx, user matrix.UserID) (*Evaluator, int64, e
 	if v, ok := p.compiledAt(user, pos); ok {
 		return v, pos, nil
 	}
-	c, pos, err := readChanges(tx, user, false)
+	c, pos, err := p.readChanges(tx, user, false)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -134,7 +134,7 @@ func (p *Push) evaluator(tx *store.Tx, user matrix.UserID) (*Evaluator, int64, e
 // compiledAt gives the compiled rules of a user by the position of their newest change, if they are in memory.
 func (p *Push) compiledAt(user matrix.UserID, pos int64) (*Evaluator, bool) {
 	if pos == 0 {
-		return plainFor(user), true
+		return p.defaults.plainFor(user), true
 	}
 	return p.compiled.Get(compiledKey{user, pos})
 }
@@ -147,7 +147,7 @@ func (p *Push) CopyRoom(ctx context.Context, user matrix.UserID, from, to matrix
 }
 
 func (p *Push) copyRoom(tx *store.Tx, user matrix.UserID, from, to matrix.RoomID) error {
-	c, _, err := readChanges(tx, user, false)
+	c, _, err := p.readChanges(tx, user, false)
 	if err != nil {
 		return err
 	}

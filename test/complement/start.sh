@@ -34,6 +34,7 @@ registration:
 passwords: {minimum_length: 6, hash: bcrypt, bcrypt_cost: 4}
 rate_limits: {enabled: false}
 presence: {federation: true}
+push: {legacy_mentions: true, thread_subscriptions: true} # see docs/decisions
 rooms: {default_version: "11"} # what the suite takes for granted where it names no version
 federation:
   allow_private_addresses: true
