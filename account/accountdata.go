@@ -84,3 +84,16 @@ func (a *Accounts) RoomData(ctx context.Context, user matrix.UserID, room matrix
 	})
 	return data, err
 }
+
+// AllData reads all account data of a user, global and of rooms.
+func (a *Accounts) AllData(ctx context.Context, user matrix.UserID) (data []AccountDatum, err error) {
+	err = a.db.View(ctx, func(tx *store.Tx) error {
+		upto, err := tx.Pos()
+		if err != nil {
+			return err
+		}
+		data, err = AccountDataSince(tx, user, 0, upto)
+		return err
+	})
+	return data, err
+}

@@ -22,6 +22,9 @@ func (a *API) adminRoutes(r *httpapi.Router) {
 	a.adminTokenRoutes(r)
 	a.adminReportRoutes(r)
 	a.adminNoticeRoutes(r)
+	a.adminRoomViewRoutes(r)
+	a.adminUserViewRoutes(r)
+	a.adminTaskRoutes(r)
 }
 
 var errNoAdmin = matrix.Forbidden("only administrators of this server may do this")

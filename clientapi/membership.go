@@ -143,6 +143,9 @@ func (a *API) enter(ctx context.Context, c *httpapi.Caller, e entrance, m matrix
 	change := roomserver.Change{
 		Room: e.room, Sender: c.User, Target: c.User, Membership: m, Reason: reason, Profile: profiles[c.User], Extra: extra, Guest: c.Guest,
 	}
+	if err := a.rooms.MayEnter(ctx, e.room); err != nil {
+		return nil, err
+	}
 	in, err := a.rooms.Resident(ctx, e.room)
 	if err != nil {
 		return nil, err

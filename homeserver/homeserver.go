@@ -19,6 +19,7 @@ import (
 	"astrocyte/federation/sender"
 	"astrocyte/httpapi"
 	"astrocyte/media"
+	"astrocyte/policy"
 	"astrocyte/roomserver"
 	"astrocyte/search"
 	"astrocyte/store"
@@ -50,6 +51,7 @@ type Server struct {
 	rooms    *roomserver.Rooms
 	search   *search.Search
 	services *appservice.Services
+	policy   *policy.Policy
 	media    *media.Repository
 	router   *httpapi.Router
 	limiter  *httpapi.Limiter

@@ -59,6 +59,9 @@ func (s *Server) makeParts(ctx context.Context) error {
 	})
 	s.runs("rooms", s.rooms.Run)
 	s.makeRemote()
+	s.policy = policy.New(policy.Options{
+		DB: s.db, Rooms: s.rooms, Accounts: s.accounts, Notices: c.Notices, From: c.NoticesFrom(), Version: c.Rooms.DefaultVersion, Now: s.now,
+	})
 	if err := s.makeJobs(); err != nil {
 		return err
 	}
@@ -129,10 +132,8 @@ func (s *Server) makeParts(ctx context.Context) error {
 		Ephemeral: passing, Push: pushing, Encryption: encryption, Media: s.media, Search: s.search, Remote: s.remote, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
 		Services: s.services,
 		Delayed:  later,
-		Policy: policy.New(policy.Options{
-			DB: s.db, Rooms: s.rooms, Accounts: s.accounts, Notices: c.Notices, From: c.NoticesFrom(), Version: c.Rooms.DefaultVersion, Now: s.now,
-		}),
-		Calls: c.Calls, Now: s.now,
+		Policy:   s.policy,
+		Calls:    c.Calls, Now: s.now,
 	}).Routes(s.router)
 	s.federate(federation.Parts{Accounts: s.accounts, Services: s.services, Rooms: s.rooms, Encryption: encryption, Media: s.media, Inbound: s.makeInbound(encryption, passing)})
 	return nil

@@ -106,6 +106,15 @@ func (p *Policy) Reports(ctx context.Context, before int64, limit int) (reports 
 	return reports, err
 }
 
+// FindReport reads one report; false: there is none.
+func (p *Policy) FindReport(ctx context.Context, id int64) (r Report, found bool, err error) {
+	reports, err := p.Reports(ctx, id+1, 1)
+	if err != nil || len(reports) == 0 || reports[0].ID != id {
+		return r, false, err
+	}
+	return reports[0], true, nil
+}
+
 // Forget deletes a report that has been dealt with. One that is not there is none.
 func (p *Policy) Forget(ctx context.Context, id int64) error {
 	return p.db.Update(ctx, func(tx *store.Tx) error { return deleteReport(tx, id) })

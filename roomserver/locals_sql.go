@@ -8,7 +8,6 @@ import (
 )
 
 func localMembers(tx *store.Tx, room RoomNID, server matrix.ServerName) ([]LocalMember, error) {
-	ours := "%:" + strings.ReplaceAll(string(server), "_", `\_`)
 	return store.Select(tx, func(r store.Row) (m LocalMember, err error) {
 		var membership string
 		err = r.Scan(&m.User, &membership, &m.Pos)
@@ -17,7 +16,12 @@ func localMembers(tx *store.Tx, room RoomNID, server matrix.ServerName) ([]Local
 	}, `
 		SELECT user_id, membership, pos FROM members
 		WHERE shard = $1 AND room_nid = $2 AND membership IN ('join', 'leave', 'ban') AND user_id LIKE $3 ESCAPE '\'`,
-		room.Shard(), int64(room), ours)
+		room.Shard(), int64(room), oursLike(server))
+}
+
+// oursLike is the pattern of users of a server.
+func oursLike(server matrix.ServerName) string {
+	return "%:" + strings.ReplaceAll(string(server), "_", `\_`)
 }
 
 // roomsOfForeign reads the rooms that a user of another server is in: among those of their server.

@@ -33,6 +33,11 @@ func (r *Rooms) KeepOutside(ctx context.Context, o Outside) error {
 		return err
 	}
 	return r.db.Update(ctx, func(tx *store.Tx) error {
+		if o.Membership == matrix.Invite {
+			if err := notBlocked(tx, o.Room); err != nil {
+				return err
+			}
+		}
 		nid, err := claimRoomID(tx, o.Room, fresh)
 		if err != nil {
 			return fmt.Errorf("claim the id of room %s: %w", o.Room, err)

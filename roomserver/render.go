@@ -19,6 +19,9 @@ type Viewer struct {
 	Ignores *Ignored
 }
 
+// Overseer is the user in whose place administrators see everything in a room. Nobody has this ID.
+const Overseer matrix.UserID = "@:"
+
 // Ignored is a set of users.
 type Ignored map[matrix.UserID]bool
 

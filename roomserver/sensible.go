@@ -136,12 +136,17 @@ func (b *batch) sensibleMember(h *head, d *Draft) error {
 	if _, err := matrix.ParseUserID(*d.StateKey); err != nil {
 		return matrix.InvalidParam("the state key of a member event must be a user ID")
 	}
-	if b.r.notices == "" || d.Ending || string(d.Sender) != *d.StateKey {
-		return nil
-	}
 	now, err := b.stateEvent(h, rules.StateKey{Type: d.Type, Key: *d.StateKey})
 	if err != nil {
 		return err
+	}
+	if now == nil || now.Membership() != matrix.Join {
+		if err := b.mayEnter(h, d); err != nil {
+			return err
+		}
+	}
+	if b.r.notices == "" || d.Ending || string(d.Sender) != *d.StateKey {
+		return nil
 	}
 	var content struct {
 		Membership matrix.Membership `json:"membership"`
@@ -149,6 +154,21 @@ func (b *batch) sensibleMember(h *head, d *Draft) error {
 	if now != nil && now.Membership() == matrix.Invite && now.Sender() == b.r.notices &&
 		json.Unmarshal(d.Content, &content) == nil && content.Membership == matrix.Leave {
 		return matrix.E(matrix.CodeCannotLeaveServerNoticeRoom, "an invite to the server's notices cannot be refused")
+	}
+	return nil
+}
+
+// mayEnter refuses to join, to invite to, and to knock at a room that the administrators have blocked.
+func (b *batch) mayEnter(h *head, d *Draft) error {
+	var content struct {
+		Membership matrix.Membership `json:"membership"`
+	}
+	if json.Unmarshal(d.Content, &content) != nil || h.fresh {
+		return nil
+	}
+	switch content.Membership {
+	case matrix.Join, matrix.Invite, matrix.Knock:
+		return notBlocked(b.tx, h.id)
 	}
 	return nil
 }

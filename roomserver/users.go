@@ -27,6 +27,19 @@ func (r *Rooms) JoinedRooms(ctx context.Context, user matrix.UserID) ([]matrix.R
 	return out, err
 }
 
+// Memberships tells what a user of ours is in each room that they have to do with.
+func (r *Rooms) Memberships(ctx context.Context, user matrix.UserID) (all map[matrix.RoomID]matrix.Membership, err error) {
+	err = r.db.View(ctx, func(tx *store.Tx) error {
+		rooms, err := r.UserRooms(tx, user)
+		all = make(map[matrix.RoomID]matrix.Membership, len(rooms))
+		for _, ur := range rooms {
+			all[ur.ID] = ur.Membership
+		}
+		return err
+	})
+	return all, err
+}
+
 // Forget takes a room that the user has left out of their sight.
 //
 // Spec: POST /_matrix/client/v3/rooms/{roomId}/forget

@@ -85,3 +85,9 @@ func readKeys(tx *store.Tx, tuples []int64) (map[int64]rules.StateKey, error) {
 }
 
 func scanInt(r store.Row) (n int64, err error) { return n, r.Scan(&n) }
+
+// Purge removes the snapshots of a room of which nothing else is left.
+func Purge(tx *store.Tx, shard, room int64) error {
+	_, err := tx.Exec(`DELETE FROM state_snapshots WHERE shard = $1 AND room_nid = $2`, shard, room)
+	return err
+}
