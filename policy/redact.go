@@ -40,7 +40,7 @@ const (
 // StartRedaction begins to redact what a user has said.
 func (p *Policy) StartRedaction(ctx context.Context, r Redaction) (task string, err error) {
 	if len(r.Rooms) == 0 {
-		if r.Rooms, err = p.rooms.RoomsOf(ctx, r.User, RedactMost); err != nil {
+		if r.Rooms, err = p.rooms.RoomsAnywhereOf(ctx, r.User, RedactMost); err != nil {
 			return "", err
 		}
 	}

@@ -277,8 +277,8 @@ func redactable(e *Event) bool {
 	return e.RedactedBy == 0 && e.Type() != "m.room.redaction" && (!isState || e.Type() == "m.room.member")
 }
 
-// RoomsOf lists the rooms that a user of any server is or was in.
-func (r *Rooms) RoomsOf(ctx context.Context, user matrix.UserID, limit int) (rooms []matrix.RoomID, err error) {
+// RoomsAnywhereOf lists the rooms that a user of any server is or was in.
+func (r *Rooms) RoomsAnywhereOf(ctx context.Context, user matrix.UserID, limit int) (rooms []matrix.RoomID, err error) {
 	err = r.db.View(ctx, func(tx *store.Tx) (err error) {
 		rooms, err = roomsOf(tx, user, limit)
 		return err
