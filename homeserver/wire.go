@@ -11,6 +11,7 @@ import (
 
 	"astrocyte/account"
 	"astrocyte/appservice"
+	"astrocyte/attached"
 	"astrocyte/bus"
 	"astrocyte/clientapi"
 	"astrocyte/config"
@@ -91,6 +92,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 		return err
 	}
 	s.runs("media", s.media.Run)
+	s.runs("attached", attached.New(attached.Options{DB: s.db, Bus: wakes, Rooms: s.rooms, Media: s.media}).Run)
 
 	encryption := e2ee.New(e2ee.Options{
 		DB: s.db, Server: c.ServerName, Accounts: s.accounts, Rooms: s.rooms, Bus: wakes, Folder: c.DataDir, Log: s.logOf("e2ee"), Now: s.now,

@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"clientapi", "federation", "syncapi"},
 	{"federation/inbound"},
 	{"federation/remote", "federation/sender", "appservice"},
-	{"e2ee", "ephemeral", "push", "search", "policy", "delayed"},
+	{"e2ee", "ephemeral", "push", "search", "policy", "delayed", "attached"},
 	{"roomserver"},
 	{"account", "media", "roomserver/state", "federation/peer"},
 	{"store"},
