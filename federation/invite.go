@@ -66,7 +66,7 @@ func (a *API) invite(ctx context.Context, c *httpapi.Caller, q *inviteRequest) (
 	}
 	signed := a.rooms.Sign(ev)
 	err = a.rooms.KeepOutside(ctx, roomserver.Outside{
-		Room: q.RoomID, User: target, Membership: matrix.Invite, Sender: ev.Sender(), Via: c.Origin, Stripped: told,
+		Room: q.RoomID, Version: v.ID, User: target, Membership: matrix.Invite, Sender: ev.Sender(), Via: c.Origin, Stripped: told,
 	})
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 // server, a knock that another server took, or the end of either.
 type Outside struct {
 	Room       matrix.RoomID
+	Version    matrix.RoomVersion
 	User       matrix.UserID
 	Membership matrix.Membership
 	Sender     matrix.UserID
@@ -78,10 +79,33 @@ func (r *Rooms) FindOutside(ctx context.Context, user matrix.UserID, room matrix
 		}
 		found = true
 		o = Outside{Room: room, User: user, Membership: ur.Membership, Sender: ur.Sender, Stripped: ur.Stripped}
-		o.Via, err = outsideVia(tx, user, nid)
+		o.Via, o.Version, err = outsideRoom(tx, user, nid)
 		return err
 	})
 	return o, found, err
+}
+
+// Rescind ends the invite or knock of a user of ours in a room that this server is not in, by an event of another
+// server whose signatures were checked. An invite is taken back by who gave it, and by nobody else: who may do
+// what in the room cannot be told from here. A knock is refused by a server that took it.
+func (r *Rooms) Rescind(ctx context.Context, from matrix.ServerName, ev *rules.Event) error {
+	key, is := ev.StateKey()
+	user := matrix.UserID(key)
+	if m := ev.Membership(); !is || !r.ours(user) || m != matrix.Leave && m != matrix.Ban {
+		return ErrNotHere
+	}
+	was, found, err := r.FindOutside(ctx, user, ev.RoomID())
+	if err != nil {
+		return err
+	}
+	invited := found && was.Membership == matrix.Invite && was.Sender == ev.Sender()
+	knocked := found && was.Membership == matrix.Knock && was.Via == from && ev.Sender().Server() == from
+	if !invited && !knocked {
+		return ErrNotHere
+	}
+	return r.KeepOutside(ctx, Outside{
+		Room: ev.RoomID(), Version: was.Version, User: user, Membership: ev.Membership(), Sender: ev.Sender(),
+	})
 }
 
 // OutsideOf lists the invites and knocks of a user in rooms that this server is not in.

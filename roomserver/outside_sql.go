@@ -23,18 +23,19 @@ func keepOutside(tx *store.Tx, room RoomNID, pos int64, o Outside) error {
 		told = []byte{}
 	}
 	_, err := tx.Exec(`
-		INSERT INTO user_rooms (ushard, user_id, room_nid, room_id, membership, sender, event_nid, seq, pos, forgotten, stripped, via)
-		VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, 0, $8, $9)
+		INSERT INTO user_rooms (ushard, user_id, room_nid, room_id, membership, sender, event_nid, seq, pos, forgotten, stripped, via, room_version)
+		VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, 0, $8, $9, $10)
 		ON CONFLICT (ushard, user_id, room_nid) DO UPDATE SET membership = excluded.membership, sender = excluded.sender,
-			event_nid = 0, seq = 0, pos = excluded.pos, forgotten = 0, stripped = excluded.stripped, via = excluded.via`,
-		o.User.Shard(), string(o.User), int64(room), string(o.Room), string(o.Membership), string(o.Sender), pos, told, string(o.Via))
+			event_nid = 0, seq = 0, pos = excluded.pos, forgotten = 0, stripped = excluded.stripped, via = excluded.via,
+			room_version = excluded.room_version`,
+		o.User.Shard(), string(o.User), int64(room), string(o.Room), string(o.Membership), string(o.Sender), pos, told, string(o.Via), string(o.Version))
 	return err
 }
 
-// outsideVia reads by which server a membership came that no timeline tells of.
-func outsideVia(tx *store.Tx, user matrix.UserID, room RoomNID) (matrix.ServerName, error) {
-	via, _, err := store.One(tx, func(r store.Row) (s matrix.ServerName, err error) { return s, r.Scan(&s) }, `
-		SELECT via FROM user_rooms
+// outsideRoom reads by which server a membership came that no timeline tells of, and the version of the room.
+func outsideRoom(tx *store.Tx, user matrix.UserID, room RoomNID) (via matrix.ServerName, version matrix.RoomVersion, err error) {
+	_, _, err = store.One(tx, func(r store.Row) (struct{}, error) { return struct{}{}, r.Scan(&via, &version) }, `
+		SELECT via, room_version FROM user_rooms
 		WHERE ushard = $1 AND user_id = $2 AND room_nid = $3`, user.Shard(), string(user), int64(room))
-	return via, err
+	return via, version, err
 }

@@ -33,7 +33,7 @@ func (r *Remote) Knock(ctx context.Context, e Entry) error {
 			return err
 		}
 		return r.rooms.KeepOutside(ctx, roomserver.Outside{
-			Room: e.Room, User: e.User, Membership: matrix.Knock, Sender: e.User, Via: server, Stripped: told,
+			Room: e.Room, Version: knock.Version().ID, User: e.User, Membership: matrix.Knock, Sender: e.User, Via: server, Stripped: told,
 		})
 	})
 }

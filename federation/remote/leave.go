@@ -38,7 +38,7 @@ func (r *Remote) Leave(ctx context.Context, was roomserver.Outside, reason strin
 		return fmt.Errorf("write a job: %w", err)
 	}
 	return r.rooms.KeepOutside(ctx, roomserver.Outside{
-		Room: was.Room, User: was.User, Membership: matrix.Leave, Sender: was.User,
+		Room: was.Room, Version: was.Version, User: was.User, Membership: matrix.Leave, Sender: was.User,
 		Also: func(tx *store.Tx) error {
 			return tx.Enqueue(store.Job{Kind: JobDepart, Key: string(was.User) + " " + string(was.Room), Payload: job})
 		},
