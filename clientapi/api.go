@@ -79,7 +79,7 @@ func New(p Parts) *API {
 		p.Services = appservice.New(appservice.Options{Accounts: p.Accounts, Rooms: p.Rooms})
 	}
 	if p.Remote == nil {
-		p.Remote = remote.Alone(p.Server)
+		p.Remote = remote.Alone(p.Server, p.Rooms)
 	}
 	return &API{
 		services: p.Services,

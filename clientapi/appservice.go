@@ -3,7 +3,6 @@ package clientapi
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -143,13 +142,13 @@ func (a *API) pingAppService(ctx context.Context, c *httpapi.Caller, q *pingRequ
 	return &pingResponse{took.Milliseconds()}, nil
 }
 
-// askedAlias finds the room of an alias; where there is none, application services are asked for it.
+// askedAlias finds the room of an alias, and servers that are in it: here, where application services are asked
+// for one that is not there, or at the server of the alias.
 func (a *API) askedAlias(ctx context.Context, alias matrix.RoomAlias) (matrix.RoomID, []matrix.ServerName, error) {
-	id, servers, err := a.rooms.RoomOfAlias(ctx, alias)
-	if isNotFound(err) && alias.Server() == a.server && a.services.AskAlias(ctx, alias) {
-		return a.rooms.RoomOfAlias(ctx, alias)
+	if alias.Server() != a.server {
+		return a.remote.RoomOfAlias(ctx, alias)
 	}
-	return id, servers, err
+	return a.services.RoomOfAlias(ctx, alias)
 }
 
 // askForUsers has application services make those users of this server who are not there.
@@ -167,11 +166,6 @@ func (a *API) askForUsers(ctx context.Context, users ...matrix.UserID) error {
 		}
 	}
 	return nil
-}
-
-func isNotFound(err error) bool {
-	var fault *matrix.Error
-	return errors.As(err, &fault) && fault.Code == matrix.CodeNotFound
 }
 
 // mayName refuses an alias that only an application service may give, to all others.

@@ -3,6 +3,7 @@ package clientapi
 import (
 	"context"
 
+	"astrocyte/federation/remote"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
@@ -121,12 +122,14 @@ type publicRoomsRequest struct {
 	Since  string `query:"since"`
 	Server string `query:"server"`
 
-	network string // of an application service; empty: Matrix
+	allNetworks bool
+	network     string // of an application service; empty: Matrix
 }
 
 type publicRoomsResponse struct {
 	Chunk []roomserver.RoomEntry `json:"chunk"`
 	Next  string                 `json:"next_batch,omitempty"`
+	Prev  string                 `json:"prev_batch,omitempty"`
 	Total int                    `json:"total_room_count_estimate,omitempty"`
 }
 
@@ -153,7 +156,7 @@ type searchRoomsRequest struct {
 //
 // Spec: POST /_matrix/client/v3/publicRooms
 func (a *API) searchPublicRooms(ctx context.Context, _ *httpapi.Caller, q *searchRoomsRequest) (*publicRoomsResponse, error) {
-	return a.listRooms(ctx, &publicRoomsRequest{Limit: q.Limit, Since: q.Since, Server: q.Server, network: q.Network},
+	return a.listRooms(ctx, &publicRoomsRequest{Limit: q.Limit, Since: q.Since, Server: q.Server, allNetworks: q.AllNetworks, network: q.Network},
 		roomserver.DirectoryQuery{Search: q.Filter.Search, Types: q.Filter.Types})
 }
 
@@ -161,15 +164,15 @@ func (a *API) searchPublicRooms(ctx context.Context, _ *httpapi.Caller, q *searc
 const directoryMost = 500
 
 func (a *API) listRooms(ctx context.Context, q *publicRoomsRequest, d roomserver.DirectoryQuery) (*publicRoomsResponse, error) {
-	if q.Server != "" && matrix.ServerName(q.Server) != a.server {
-		return nil, matrix.NotFound("the directory of %s cannot be reached", q.Server)
-	}
 	d.Since, d.Limit = q.Since, directoryMost
 	if q.Limit != nil {
 		if *q.Limit < 0 {
 			return nil, matrix.InvalidParam("limit cannot be less than 0")
 		}
 		d.Limit = min(*q.Limit, directoryMost)
+	}
+	if q.Server != "" && matrix.ServerName(q.Server) != a.server {
+		return a.listRemoteRooms(ctx, q, d)
 	}
 	if q.network != "" {
 		return a.networkRooms(ctx, q.network, d)
@@ -179,4 +182,19 @@ func (a *API) listRooms(ctx context.Context, q *publicRoomsRequest, d roomserver
 		return nil, err
 	}
 	return &publicRoomsResponse{Chunk: list.Rooms, Next: list.Next, Total: len(list.Rooms)}, nil
+}
+
+// listRemoteRooms lists the directory of another server.
+func (a *API) listRemoteRooms(ctx context.Context, q *publicRoomsRequest, d roomserver.DirectoryQuery) (*publicRoomsResponse, error) {
+	server, err := matrix.ParseServerName(q.Server)
+	if err != nil {
+		return nil, err
+	}
+	list, err := a.remote.PublicRooms(ctx, server, remote.RoomsQuery{
+		Search: d.Search, Types: d.Types, Since: d.Since, Limit: d.Limit, AllNetworks: q.allNetworks, Network: q.network,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &publicRoomsResponse{Chunk: list.Chunk, Next: list.Next, Prev: list.Prev, Total: list.Total}, nil
 }

@@ -3,9 +3,7 @@ package clientapi
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"astrocyte/httpapi"
@@ -74,33 +72,8 @@ func mediaID(r *http.Request) (media.ID, error) {
 func uploadOf(w http.ResponseWriter, r *http.Request, c *httpapi.Caller) media.Upload {
 	return media.Upload{
 		User: c.User, Name: r.URL.Query().Get("filename"), ContentType: r.Header.Get("Content-Type"),
-		Body: &steadyReader{r.Body, http.NewResponseController(w)}, Size: r.ContentLength,
+		Body: httpapi.SteadyBody(w, r), Size: r.ContentLength,
 	}
-}
-
-// steadyTime is how long a client may send, or take, nothing of a file.
-const steadyTime = time.Minute
-
-// steadyReader gives a body time for as long as something comes of it.
-type steadyReader struct {
-	r    io.Reader
-	conn *http.ResponseController
-}
-
-func (s *steadyReader) Read(b []byte) (int, error) {
-	_ = s.conn.SetReadDeadline(time.Now().Add(steadyTime))
-	return s.r.Read(b)
-}
-
-// steadyWriter gives an answer time for as long as something of it is taken.
-type steadyWriter struct {
-	http.ResponseWriter
-	conn *http.ResponseController
-}
-
-func (s *steadyWriter) Write(b []byte) (int, error) {
-	_ = s.conn.SetWriteDeadline(time.Now().Add(steadyTime))
-	return s.ResponseWriter.Write(b)
 }
 
 type createMediaResponse struct {
@@ -176,9 +149,11 @@ func (a *API) serveFile(w http.ResponseWriter, r *http.Request, legacy, thumbnai
 	if err != nil {
 		return err
 	}
-	wanted, err := wantedOf(r, thumbnail)
-	if err != nil {
-		return err
+	var wanted media.Wanted
+	if thumbnail {
+		if wanted, err = media.ParseWanted(r.URL.Query()); err != nil {
+			return err
+		}
 	}
 	f, err := a.media.Find(r.Context(), q.id, q.wait, !legacy || q.remote)
 	if err != nil {
@@ -220,7 +195,7 @@ func (a *API) writeFile(w http.ResponseWriter, r *http.Request, f *media.File) e
 	h.Set("Content-Type", f.ContentType)
 	h.Set("Content-Disposition", media.Disposition(f.ContentType, f.Name))
 	h.Set("ETag", `"`+f.Hash.String()+`"`)
-	http.ServeContent(&steadyWriter{w, http.NewResponseController(w)}, r, "", time.UnixMilli(f.Created), blob)
+	http.ServeContent(httpapi.SteadyWriter(w), r, "", time.UnixMilli(f.Created), blob)
 	return nil
 }
 
@@ -232,48 +207,15 @@ type fileQuery struct {
 	redirect bool
 }
 
-// defaultWait is how long a client waits for a file that was announced, where it does not say.
-const defaultWait = 20 * time.Second
-
 func fileQueryOf(r *http.Request) (q fileQuery, err error) {
 	if q.id, err = mediaID(r); err != nil {
 		return q, matrix.NotFound("there is no such media")
 	}
 	values := r.URL.Query()
-	q.wait = defaultWait
-	if text := values.Get("timeout_ms"); text != "" {
-		ms, err := strconv.ParseInt(text, 10, 32)
-		if err != nil || ms < 0 {
-			return q, matrix.InvalidParam("timeout_ms is not a number of milliseconds")
-		}
-		q.wait = time.Duration(ms) * time.Millisecond
+	if q.wait, err = media.ParseWait(values); err != nil {
+		return q, err
 	}
 	q.remote = values.Get("allow_remote") != "false"
 	q.redirect = values.Get("allow_redirect") == "true"
 	return q, nil
-}
-
-// maxSide bounds the sides of thumbnails that are asked for.
-const maxSide = 100_000
-
-func wantedOf(r *http.Request, thumbnail bool) (w media.Wanted, err error) {
-	if !thumbnail {
-		return w, nil
-	}
-	values := r.URL.Query()
-	for name, side := range map[string]*int{"width": &w.Width, "height": &w.Height} {
-		*side, err = strconv.Atoi(values.Get(name))
-		if err != nil || *side <= 0 || *side > maxSide {
-			return w, matrix.InvalidParam("%s must be a number of pixels", name)
-		}
-	}
-	switch values.Get("method") {
-	case "", "scale":
-	case "crop":
-		w.Crop = true
-	default:
-		return w, matrix.InvalidParam("method must be crop or scale")
-	}
-	w.Animated = values.Get("animated") == "true"
-	return w, nil
 }

@@ -3,6 +3,7 @@ package clientapi
 import (
 	"context"
 
+	"astrocyte/federation/remote"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
@@ -42,7 +43,7 @@ const (
 //
 // Spec: GET /_matrix/client/v1/rooms/{roomId}/hierarchy
 func (a *API) hierarchy(ctx context.Context, c *httpapi.Caller, q *hierarchyRequest) (*hierarchyResponse, error) {
-	h := roomserver.HierarchyQuery{
+	h := remote.HierarchyQuery{
 		Room: q.RoomID, Suggested: q.Suggested, Depth: hierarchyDepth, Limit: hierarchyDefault, From: q.From,
 	}
 	if q.Limit != nil {
@@ -58,7 +59,7 @@ func (a *API) hierarchy(ctx context.Context, c *httpapi.Caller, q *hierarchyRequ
 		}
 		h.Depth = min(*q.MaxDepth, hierarchyDepth)
 	}
-	list, err := a.rooms.Hierarchy(ctx, c.User, h)
+	list, err := a.remote.Hierarchy(ctx, c.User, h)
 	if err != nil {
 		return nil, err
 	}
@@ -79,11 +80,21 @@ type roomSummaryResponse struct {
 //
 // Spec: GET /_matrix/client/v1/room_summary/{roomIdOrAlias}
 func (a *API) roomSummary(ctx context.Context, c *httpapi.Caller, q *roomSummaryRequest) (*roomSummaryResponse, error) {
-	id, err := a.roomNamed(ctx, q.Room)
+	e, err := a.entrance(ctx, &joinByNameRequest{Room: q.Room, Via: q.Via})
 	if err != nil {
 		return nil, err
 	}
-	s, membership, err := a.rooms.Summary(ctx, c.User, id)
+	here, err := a.rooms.Here(ctx, e.room)
+	if err != nil {
+		return nil, err
+	}
+	summary := a.rooms.Summary
+	if !here {
+		summary = func(ctx context.Context, user matrix.UserID, id matrix.RoomID) (*roomserver.RoomSummary, matrix.Membership, error) {
+			return a.remote.Summary(ctx, user, id, e.via)
+		}
+	}
+	s, membership, err := summary(ctx, c.User, e.room)
 	if err != nil {
 		return nil, err
 	}

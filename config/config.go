@@ -256,6 +256,8 @@ type Federation struct {
 	Allow []string `yaml:"allow"`
 	// The servers that it does not talk to, even where they are allowed.
 	Deny []string `yaml:"deny"`
+	// Whether other servers may read this server's room directory.
+	PublicRooms bool `yaml:"public_rooms"`
 	// Where other servers reach this one, such as matrix.example.org:443. It is told to them at
 	// https://<server_name>/.well-known/matrix/server. Empty: they find it by DNS, at port 8448.
 	WellKnown matrix.ServerName `yaml:"well_known"`
@@ -374,7 +376,7 @@ func Default() *Config {
 		RateLimits:    defaultLimits(),
 		Clients:       Clients{QueryAccessToken: true, MaxBody: 1 << 20, ParkAfter: Duration(2 * time.Second)},
 		Calls:         Calls{TURN: TURN{Lifetime: Duration(24 * time.Hour)}},
-		Federation:    Federation{Enabled: true, KeyNotaries: []matrix.ServerName{"matrix.org"}},
+		Federation:    Federation{Enabled: true, PublicRooms: true, KeyNotaries: []matrix.ServerName{"matrix.org"}},
 		Log:           Log{Level: "info", Format: "auto"},
 	}
 }

@@ -29,6 +29,7 @@ type Parts struct {
 	Server     matrix.ServerName
 	Version    string // of the program
 	WellKnown  string // where other servers reach this one; empty: not told
+	Directory  bool   // whether other servers may read the room directory
 	Keys       *peer.Keys
 	Accounts   *account.Accounts
 	Services   *appservice.Services
@@ -44,6 +45,7 @@ type API struct {
 	server     matrix.ServerName
 	version    string
 	wellKnown  string
+	directory  bool
 	keys       *peer.Keys
 	accounts   *account.Accounts
 	services   *appservice.Services
@@ -57,7 +59,7 @@ type API struct {
 // New makes the API from the parts that serve it.
 func New(p Parts) *API {
 	return &API{
-		server: p.Server, version: p.Version, wellKnown: p.WellKnown, keys: p.Keys, accounts: p.Accounts, services: p.Services, rooms: p.Rooms,
+		server: p.Server, version: p.Version, wellKnown: p.WellKnown, directory: p.Directory, keys: p.Keys, accounts: p.Accounts, services: p.Services, rooms: p.Rooms,
 		encryption: p.Encryption, media: p.Media, inbound: p.Inbound, now: p.Now,
 	}
 }
@@ -73,6 +75,11 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.inviteRoutes(r)
 	a.eventRoutes(r)
 	a.stateRoutes(r)
+	a.publicRoomRoutes(r)
+	a.openIDRoutes(r)
+	a.mediaRoutes(r)
+	a.hierarchyRoutes(r)
+	a.deviceRoutes(r)
 }
 
 // none is a request without parameters.

@@ -27,16 +27,16 @@ import (
 // makePeers makes what finds other servers and speaks with them.
 func (s *Server) makePeers(ctx context.Context) error {
 	c := s.o.Config.Federation
-	authorities, err := authoritiesOf(c.CertificateAuthorities)
-	if err != nil {
+	var err error
+	if s.authorities, err = authoritiesOf(c.CertificateAuthorities); err != nil {
 		return err
 	}
+	s.outside = egress.New(egress.Options{AllowPrivate: c.AllowPrivateAddresses})
 	admission := peer.Admit(c.Allow, c.Deny)
 	admission.None = !c.Enabled
 	s.peers = peer.New(peer.Options{
 		Server: s.o.Config.ServerName, KeyID: s.key.ID, Key: s.key.Private,
-		Egress: egress.New(egress.Options{AllowPrivate: c.AllowPrivateAddresses}),
-		CAs:    authorities, Admission: admission, Agent: s.agent(), Log: s.logOf("peers"), Now: s.now,
+		Egress: s.outside, CAs: s.authorities, Admission: admission, Agent: s.agent(), Log: s.logOf("peers"), Now: s.now,
 	})
 	s.keys = peer.NewKeys(peer.KeysOptions{DB: s.db, Client: s.peers, Notaries: c.KeyNotaries, Old: oldKeysOf(c.OldKeys)})
 	return s.keys.Open(ctx)
@@ -45,7 +45,8 @@ func (s *Server) makePeers(ctx context.Context) error {
 // makeRemote makes what acts on other servers.
 func (s *Server) makeRemote() {
 	s.remote = remote.New(remote.Options{
-		Client: s.peers, Keys: s.keys, Rooms: s.rooms, KeyID: s.key.ID, Key: s.key.Private, Log: s.logOf("remote"), Now: s.now,
+		Client: s.peers, Keys: s.keys, Rooms: s.rooms, KeyID: s.key.ID, Key: s.key.Private,
+		Egress: s.outside, CAs: s.authorities, Log: s.logOf("remote"), Now: s.now,
 	})
 }
 
@@ -62,7 +63,6 @@ func (s *Server) makeSender(wakes bus.Bus, encryption *e2ee.Encryption, passing 
 		abroad = presenceRoom(s.o.Config.Presence)
 	}
 	passing.Tell(s.sender.Abroad(abroad))
-	encryption.Reach(e2ee.Remote{Waiting: s.sender.Wake})
 	s.runs("sender", s.sender.Run)
 }
 
@@ -88,6 +88,14 @@ func (s *Server) verify(r *http.Request, read func() ([]byte, error)) (matrix.Se
 	return origin, err
 }
 
+// reach gives the encryption its way to other servers.
+func (s *Server) reach(encryption *e2ee.Encryption) {
+	if !s.o.Config.Federation.Enabled {
+		return
+	}
+	encryption.Reach(e2ee.Remote{QueryKeys: s.remote.QueryKeys, ClaimKeys: s.remote.ClaimKeys, Devices: s.remote.Devices, Waiting: s.sender.Wake})
+}
+
 // federate opens the door to other servers.
 func (s *Server) federate(p federation.Parts) {
 	c := s.o.Config
@@ -95,7 +103,7 @@ func (s *Server) federate(p federation.Parts) {
 		return
 	}
 	p.Server, p.Version, p.WellKnown = c.ServerName, cmp.Or(s.o.Version, "unknown"), string(c.Federation.WellKnown)
-	p.Keys, p.Now = s.keys, s.now
+	p.Keys, p.Directory, p.Now = s.keys, c.Federation.PublicRooms, s.now
 	federation.New(p).Routes(s.router)
 }
 

@@ -2,6 +2,7 @@ package homeserver
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"astrocyte/account"
 	"astrocyte/appservice"
 	"astrocyte/config"
+	"astrocyte/egress"
 	"astrocyte/federation/peer"
 	"astrocyte/federation/remote"
 	"astrocyte/federation/sender"
@@ -55,10 +57,13 @@ type Server struct {
 	media    *media.Repository
 	router   *httpapi.Router
 	limiter  *httpapi.Limiter
-	peers    *peer.Client
-	sender   *sender.Sender // nil where the server stands alone
-	keys     *peer.Keys
-	remote   *remote.Remote
+	// outside judges connections to other servers, and authorities are trusted there; nil: those of the system.
+	outside     *egress.Policy
+	authorities *x509.CertPool
+	peers       *peer.Client
+	sender      *sender.Sender // nil where the server stands alone
+	keys        *peer.Keys
+	remote      *remote.Remote
 
 	listeners []*listener
 	metrics   *listener    // nil where metrics are off

@@ -86,7 +86,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 
 	s.media, err = media.New(media.Options{
 		DB: s.db, Server: c.ServerName, Config: c.Media, Folder: cmp.Or(c.Media.Folder, filepath.Join(c.DataDir, "media")),
-		Log: s.logOf("media"), Now: s.now,
+		Log: s.logOf("media"), Now: s.now, Fetch: s.remote.Media,
 	})
 	if err != nil {
 		return err
@@ -107,6 +107,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 	})
 
 	s.makeSender(wakes, encryption, passing)
+	s.reach(encryption)
 	s.makeSearch(wakes)
 	if err := s.makeServices(wakes); err != nil {
 		return err

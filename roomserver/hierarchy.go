@@ -3,11 +3,9 @@ package roomserver
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"astrocyte/matrix"
@@ -15,17 +13,8 @@ import (
 	"astrocyte/store"
 )
 
-// HierarchyQuery asks for a part of the rooms below a space.
-type HierarchyQuery struct {
-	Room      matrix.RoomID
-	Suggested bool   // only children that are suggested
-	Depth     int    // how far below the space
-	Limit     int    // of rooms
-	From      string // token of a part given before
-}
-
-// hierarchyMost bounds how many rooms one request looks at.
-const hierarchyMost = 5000
+// childrenMost bounds of how many children of a space another server is told.
+const childrenMost = 500
 
 // HierarchyRoom is a room below a space, with its own children.
 type HierarchyRoom struct {
@@ -39,147 +28,193 @@ type SpaceChild struct {
 	OriginServerTS int64 `json:"origin_server_ts"`
 }
 
-// Hierarchy is a part of the rooms below a space.
-type Hierarchy struct {
-	Rooms []HierarchyRoom
-	Next  string // token; empty: nothing more
-}
-
-// token says from which room on the next part goes, for the same question only.
-func (q HierarchyQuery) token(from int) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %t %d", q.Room, q.Suggested, q.Depth))
-	return "h" + strconv.Itoa(from) + "_" + canonicaljson.Base64(sum[:6])
-}
-
-func (q HierarchyQuery) start() (int, error) {
-	if q.From == "" {
-		return 0, nil
-	}
-	number, _, _ := strings.Cut(strings.TrimPrefix(q.From, "h"), "_")
-	n, err := strconv.Atoi(number)
-	if err != nil || n < 0 || q.token(n) != q.From {
-		return 0, matrix.InvalidParam("from is not a token of this server for the same space, max_depth and suggested_only")
-	}
-	return n, nil
-}
-
-// Hierarchy walks over the rooms of this server that are below a space, depth first. Rooms that the user
-// could not enter are left out, with what is below them.
+// SpaceRoom looks at a room as a user sees it from outside, with its children where it is a space; with suggested
+// only with those that are. here: this server is in the room, and can tell. Who may not know of the room gets nil.
 //
 // Spec: GET /_matrix/client/v1/rooms/{roomId}/hierarchy
-func (r *Rooms) Hierarchy(ctx context.Context, user matrix.UserID, q HierarchyQuery) (*Hierarchy, error) {
-	from, err := q.start()
+func (r *Rooms) SpaceRoom(ctx context.Context, user matrix.UserID, id matrix.RoomID, suggested bool) (room *HierarchyRoom, here bool, err error) {
+	err = r.db.View(ctx, func(tx *store.Tx) error {
+		if here, err = r.here(tx, id); err != nil || !here {
+			return err
+		}
+		o, err := r.outside(tx, user, id)
+		if err != nil || o == nil {
+			return err
+		}
+		room, err = r.spaceRoom(tx, o, suggested)
+		return err
+	})
+	return room, here, err
+}
+
+// Here says whether this server can tell of a room: it is in it, or nobody is.
+func (r *Rooms) Here(ctx context.Context, id matrix.RoomID) (here bool, err error) {
+	err = r.db.View(ctx, func(tx *store.Tx) error {
+		here, err = r.here(tx, id)
+		return err
+	})
+	return here, err
+}
+
+// here says whether this server can tell of a room: it is in it, or nobody is.
+func (r *Rooms) here(tx *store.Tx, id matrix.RoomID) (bool, error) {
+	nid, ok, err := r.NID(tx, id)
+	if err != nil || !ok {
+		return false, err
+	}
+	in, err := serverIn(tx, nid, r.server)
+	if err != nil || in {
+		return in, err
+	}
+	others, err := readServersIn(tx, nid, r.server)
+	return len(others) == 0, err
+}
+
+func (r *Rooms) spaceRoom(tx *store.Tx, o *outsider, suggested bool) (*HierarchyRoom, error) {
+	children, err := r.children(tx, o, suggested)
+	if err != nil {
+		return nil, fmt.Errorf("read the children of the space %s: %w", o.head.ID, err)
+	}
+	s, err := r.summary(tx, o)
 	if err != nil {
 		return nil, err
 	}
-	var out *Hierarchy
-	err = r.db.View(ctx, func(tx *store.Tx) error {
-		out = &Hierarchy{Rooms: []HierarchyRoom{}}
-		w := &spaceWalk{r: r, tx: tx, user: user, q: q, seen: make(map[matrix.RoomID]bool)}
-		if o, err := r.outside(tx, user, q.Room); err != nil {
+	return &HierarchyRoom{RoomSummary: *s, Children: children}, nil
+}
+
+// SpaceForServer is a room as another server may know of it, with what this one can tell of its children.
+//
+// Spec: GET /_matrix/federation/v1/hierarchy/{roomId}
+type SpaceForServer struct {
+	Room         HierarchyRoom   `json:"room"`
+	Children     []RoomSummary   `json:"children"`
+	Inaccessible []matrix.RoomID `json:"inaccessible_children"`
+}
+
+// SpaceFor looks at a room as another server may know of it. Children of which this server cannot tell are left
+// out.
+//
+// Spec: GET /_matrix/federation/v1/hierarchy/{roomId}
+func (r *Rooms) SpaceFor(ctx context.Context, server matrix.ServerName, id matrix.RoomID, suggested bool) (*SpaceForServer, error) {
+	var out *SpaceForServer
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		out = &SpaceForServer{Children: []RoomSummary{}, Inaccessible: []matrix.RoomID{}}
+		o, here, err := r.outsideFor(tx, server, id)
+		if err != nil {
 			return err
-		} else if o == nil {
-			return matrix.Forbidden("you may not look into the room %s", q.Room)
 		}
-		w.waiting = []step{{room: q.Room}}
-		for n := 0; ; n++ {
-			room, err := w.next(n >= from)
-			if err != nil || room == nil {
-				return err
-			}
-			if n < from {
-				continue
-			}
-			if len(out.Rooms) == q.Limit {
-				out.Next = q.token(n)
-				return nil
-			}
-			out.Rooms = append(out.Rooms, *room)
+		if !here || o == nil {
+			return matrix.NotFound("there is no room %s that you may know of", id)
 		}
+		room, err := r.spaceRoom(tx, o, suggested)
+		if err != nil {
+			return err
+		}
+		out.Room = *room
+		return r.addChildrenFor(tx, server, out)
 	})
 	return out, err
 }
 
-// spaceWalk goes over the rooms below a space, each once.
-type spaceWalk struct {
-	r       *Rooms
-	tx      *store.Tx
-	user    matrix.UserID
-	q       HierarchyQuery
-	seen    map[matrix.RoomID]bool
-	waiting []step // the next one last
-}
-
-type step struct {
-	room  matrix.RoomID
-	depth int
-}
-
-// next finds the next room; nil: there is none. Unless it is to be shown it is left empty.
-func (w *spaceWalk) next(show bool) (*HierarchyRoom, error) {
-	for len(w.waiting) > 0 && len(w.seen) < hierarchyMost {
-		at := w.waiting[len(w.waiting)-1]
-		w.waiting = w.waiting[:len(w.waiting)-1]
-		if w.seen[at.room] {
+func (r *Rooms) addChildrenFor(tx *store.Tx, server matrix.ServerName, out *SpaceForServer) error {
+	for _, c := range out.Room.Children[:min(len(out.Room.Children), childrenMost)] {
+		child := matrix.RoomID(c.StateKey)
+		o, here, err := r.outsideFor(tx, server, child)
+		switch {
+		case err != nil:
+			return err
+		case !here:
+			continue
+		case o == nil:
+			out.Inaccessible = append(out.Inaccessible, child)
 			continue
 		}
-		w.seen[at.room] = true
-		o, err := w.r.outside(w.tx, w.user, at.room)
+		s, err := r.summary(tx, o)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if o == nil {
-			continue
-		}
-		children, err := w.children(o)
-		if err != nil {
-			return nil, fmt.Errorf("read the children of the space %s: %w", at.room, err)
-		}
-		if at.depth < w.q.Depth {
-			for _, c := range slices.Backward(children) {
-				w.waiting = append(w.waiting, step{matrix.RoomID(c.StateKey), at.depth + 1})
-			}
-		}
-		if !show {
-			return &HierarchyRoom{}, nil
-		}
-		s, err := w.r.summary(w.tx, o)
-		if err != nil {
-			return nil, err
-		}
-		return &HierarchyRoom{RoomSummary: *s, Children: children}, nil
+		out.Children = append(out.Children, *s)
 	}
-	return nil, nil
+	return nil
+}
+
+// outsideFor looks at a room from outside for a server. here: this server is in it; nil: the other may not know
+// of it.
+func (r *Rooms) outsideFor(tx *store.Tx, server matrix.ServerName, id matrix.RoomID) (o *outsider, here bool, err error) {
+	if here, err = r.here(tx, id); err != nil || !here {
+		return nil, false, err
+	}
+	o, err = r.look(tx, id)
+	if err != nil || o == nil {
+		return nil, true, err
+	}
+	ok, err := r.enterableFor(tx, server, o)
+	if err != nil || !ok {
+		return nil, true, err
+	}
+	return o, true, nil
 }
 
 // children finds the rooms that a space has, in their order. Other rooms have none.
+func (r *Rooms) children(tx *store.Tx, o *outsider, suggested bool) ([]SpaceChild, error) {
+	create, err := r.StateEvent(tx, o.state, "m.room.create", "")
+	if err != nil || create == nil || create.roomType() != "m.space" {
+		return []SpaceChild{}, err
+	}
+	nids, err := r.typeNIDs(tx, o.head.Snap, "m.space.child")
+	if err != nil {
+		return nil, err
+	}
+	events, err := r.Events(tx, nids)
+	if err != nil {
+		return nil, err
+	}
+	var all []SpaceChild
+	for _, e := range events {
+		if key, is := e.StateKey(); is && e.RedactedBy == 0 {
+			all = append(all, SpaceChild{
+				Stripped:       Stripped{Content: e.Content(), Sender: e.Sender(), StateKey: key, Type: e.Type()},
+				OriginServerTS: e.OriginServerTS(),
+			})
+		}
+	}
+	return OrderChildren(all, suggested), nil
+}
+
+// OrderChildren gives the children of a space in their order, without those that are none, or no more; with
+// suggested only those that are.
 //
 // Spec: CS "Ordering of children within a space".
-func (w *spaceWalk) children(o *outsider) ([]SpaceChild, error) {
-	out := []SpaceChild{}
-	create, err := w.r.StateEvent(w.tx, o.state, "m.room.create", "")
-	if err != nil || create == nil || create.roomType() != "m.space" {
-		return out, err
-	}
-	nids, err := w.r.typeNIDs(w.tx, o.head.Snap, "m.space.child")
-	if err != nil {
-		return out, err
-	}
-	events, err := w.r.Events(w.tx, nids)
-	if err != nil {
-		return out, err
-	}
+func OrderChildren(children []SpaceChild, suggested bool) []SpaceChild {
 	var all []spaceChild
-	for _, e := range events {
-		if c, ok := readSpaceChild(e); ok && (c.suggested || !w.q.Suggested) {
-			all = append(all, c)
+	for _, c := range children {
+		if read, ok := readSpaceChild(c); ok && (read.suggested || !suggested) {
+			all = append(all, read)
 		}
 	}
 	slices.SortFunc(all, spaceChild.compare)
-	for _, c := range all {
-		out = append(out, c.SpaceChild)
+	out := make([]SpaceChild, len(all))
+	for i, c := range all {
+		out[i] = c.SpaceChild
 	}
-	return out, nil
+	return out
+}
+
+// Via lists the servers by which a child can be reached.
+func (c SpaceChild) Via() []matrix.ServerName {
+	var content struct {
+		Via []string `json:"via"`
+	}
+	if json.Unmarshal(c.Content, &content) != nil {
+		return nil
+	}
+	var via []matrix.ServerName
+	for _, text := range content.Via {
+		if server, err := matrix.ParseServerName(text); err == nil {
+			via = append(via, server)
+		}
+	}
+	return via
 }
 
 // roomType is the type that a create event gives the room.
@@ -199,9 +234,8 @@ type spaceChild struct {
 // readSpaceChild reads an m.space.child event; false: it names no child, or no more.
 //
 // Spec: CS m.space.child.
-func readSpaceChild(e *Event) (spaceChild, bool) {
-	key, _ := e.StateKey()
-	if _, err := matrix.ParseRoomID(key); err != nil || e.RedactedBy != 0 {
+func readSpaceChild(c SpaceChild) (spaceChild, bool) {
+	if _, err := matrix.ParseRoomID(c.StateKey); err != nil || c.Type != "m.space.child" {
 		return spaceChild{}, false
 	}
 	var content struct {
@@ -209,18 +243,14 @@ func readSpaceChild(e *Event) (spaceChild, bool) {
 		Order     json.RawMessage `json:"order"`
 		Suggested json.RawMessage `json:"suggested"`
 	}
-	if json.Unmarshal(e.Content(), &content) != nil || len(content.Via) == 0 {
+	if json.Unmarshal(c.Content, &content) != nil || len(content.Via) == 0 {
 		return spaceChild{}, false
 	}
-	c := spaceChild{suggested: string(content.Suggested) == "true"}
+	read := spaceChild{SpaceChild: c, suggested: string(content.Suggested) == "true"}
 	if order, ok := canonicaljson.Text(content.Order); ok && validOrder(order) {
-		c.order = order
+		read.order = order
 	}
-	c.SpaceChild = SpaceChild{
-		Stripped:       Stripped{Content: e.Content(), Sender: e.Sender(), StateKey: key, Type: e.Type()},
-		OriginServerTS: e.OriginServerTS(),
-	}
-	return c, true
+	return read, true
 }
 
 // validOrder says whether a text may order a child: at most 50 printable ASCII characters.

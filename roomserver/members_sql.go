@@ -49,3 +49,12 @@ func serverIn(tx *store.Tx, room RoomNID, server matrix.ServerName) (bool, error
 		WHERE shard = $1 AND room_nid = $2 AND server = $3`, room.Shard(), int64(room), string(server))
 	return ok && n > 0, err
 }
+
+// serverInvited says whether a user of a server is invited to a room.
+func serverInvited(tx *store.Tx, room RoomNID, server matrix.ServerName) (bool, error) {
+	_, ok, err := store.One(tx, scanNID, `
+		SELECT event_nid FROM members
+		WHERE shard = $1 AND room_nid = $2 AND membership = 'invite' AND user_id LIKE $3 LIMIT 1`,
+		room.Shard(), int64(room), "%:"+string(server)) // a server name has no % and no _
+	return ok, err
+}

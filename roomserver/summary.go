@@ -50,8 +50,8 @@ type outsider struct {
 	membership matrix.Membership // of the viewer
 }
 
-// outside looks at a room from outside; nil: it is not here, or the user may not know of it.
-func (r *Rooms) outside(tx *store.Tx, user matrix.UserID, id matrix.RoomID) (*outsider, error) {
+// look looks at a room, whoever wants to know; nil: it is not here.
+func (r *Rooms) look(tx *store.Tx, id matrix.RoomID) (*outsider, error) {
 	nid, ok, err := r.NID(tx, id)
 	if err != nil || !ok {
 		return nil, err
@@ -65,8 +65,18 @@ func (r *Rooms) outside(tx *store.Tx, user matrix.UserID, id matrix.RoomID) (*ou
 		return nil, nil
 	}
 	o := &outsider{head: h, membership: matrix.Leave}
+	o.state, err = r.states.Load(tx, h.Snap)
+	return o, err
+}
+
+// outside looks at a room from outside; nil: it is not here, or the user may not know of it.
+func (r *Rooms) outside(tx *store.Tx, user matrix.UserID, id matrix.RoomID) (*outsider, error) {
+	o, err := r.look(tx, id)
+	if err != nil || o == nil {
+		return nil, err
+	}
 	if user != "" {
-		ur, found, err := r.UserRoom(tx, user, nid)
+		ur, found, err := r.UserRoom(tx, user, o.head.Room)
 		if err != nil {
 			return nil, err
 		}
@@ -74,10 +84,7 @@ func (r *Rooms) outside(tx *store.Tx, user matrix.UserID, id matrix.RoomID) (*ou
 			o.membership = ur.Membership
 		}
 	}
-	if o.state, err = r.states.Load(tx, h.Snap); err != nil {
-		return nil, err
-	}
-	if ok, err = r.enterable(tx, user, o); err != nil || !ok {
+	if ok, err := r.enterable(tx, user, o); err != nil || !ok {
 		return nil, err
 	}
 	return o, nil
@@ -125,6 +132,83 @@ func (r *Rooms) enterable(tx *store.Tx, user matrix.UserID, o *outsider) (bool, 
 		}
 	}
 	return false, nil
+}
+
+// enterableFor says whether a server has users in a room, or whom the room invites, or may look into it, or might
+// have users who may enter it.
+//
+// Spec: GET /_matrix/federation/v1/hierarchy/{roomId}
+func (r *Rooms) enterableFor(tx *store.Tx, server matrix.ServerName, o *outsider) (bool, error) {
+	for _, concerns := range []func(*store.Tx, RoomNID, matrix.ServerName) (bool, error){serverIn, serverInvited} {
+		if yes, err := concerns(tx, o.head.Room, server); err != nil || yes {
+			return yes, err
+		}
+	}
+	if open, err := r.enterable(tx, "", o); err != nil || open {
+		return open, err
+	}
+	event, err := r.StateEvent(tx, o.state, "m.room.join_rules", "")
+	if err != nil || event == nil || !event.JoinRules().Restricted(event.Version()) {
+		return false, err
+	}
+	for _, room := range event.JoinRules().AllowedRooms() {
+		nid, ok, err := r.NID(tx, room)
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			continue
+		}
+		if in, err := serverIn(tx, nid, server); err != nil || in {
+			return in, err
+		}
+	}
+	return false, nil
+}
+
+// Foreign is what a user has to do with a room of which another server told.
+type Foreign struct {
+	Membership matrix.Membership
+	// May says whether the user may know of the room.
+	May bool
+}
+
+// Foreign finds out whether a user may know of a room of which another server told.
+//
+// Spec: GET /_matrix/client/v1/rooms/{roomId}/hierarchy
+func (r *Rooms) Foreign(ctx context.Context, user matrix.UserID, s *RoomSummary) (f Foreign, err error) {
+	err = r.db.View(ctx, func(tx *store.Tx) error {
+		f = Foreign{Membership: matrix.Leave, May: s.WorldReadable}
+		is := func(room matrix.RoomID) (matrix.Membership, error) {
+			nid, ok, err := r.NID(tx, room)
+			if err != nil || !ok || user == "" {
+				return matrix.Leave, err
+			}
+			ur, found, err := r.UserRoom(tx, user, nid)
+			if err != nil || !found {
+				return matrix.Leave, err
+			}
+			return ur.Membership, nil
+		}
+		if f.Membership, err = is(s.RoomID); err != nil {
+			return err
+		}
+		f.May = f.May || f.Membership == matrix.Join || f.Membership == matrix.Invite
+		switch s.JoinRule {
+		case "", "public", "knock", "knock_restricted": // public is what it is where nothing is said
+			f.May = true
+		case "restricted":
+			for _, room := range s.Allowed {
+				m, err := is(room)
+				if err != nil {
+					return err
+				}
+				f.May = f.May || m == matrix.Join
+			}
+		}
+		return nil
+	})
+	return f, err
 }
 
 func (r *Rooms) summary(tx *store.Tx, o *outsider) (*RoomSummary, error) {

@@ -10,6 +10,7 @@ package remote
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 
 	"astrocyte/egress"
 	"astrocyte/federation/peer"
+	"astrocyte/lru"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
 )
@@ -25,9 +27,13 @@ import (
 type Options struct {
 	Client *peer.Client
 	Keys   *peer.Keys
-	Rooms  *roomserver.Rooms
-	KeyID  matrix.KeyID // of the server's signing key
-	Key    ed25519.PrivateKey
+	// Rooms are the rooms of this server.
+	Rooms *roomserver.Rooms
+	KeyID matrix.KeyID // of the server's signing key
+	Key   ed25519.PrivateKey
+	// Egress judges connections to what are no servers of the protocol, and CAs are trusted there.
+	Egress *egress.Policy
+	CAs    *x509.CertPool
 	Log    *slog.Logger
 	Now    func() time.Time
 }
@@ -39,6 +45,8 @@ type Remote struct {
 	rooms  *roomserver.Rooms
 	keyID  matrix.KeyID
 	key    ed25519.PrivateKey
+	web    *http.Client
+	spaces *lru.Cache[spaceKey, toldSpace]
 	server matrix.ServerName
 	log    *slog.Logger
 	now    func() time.Time
@@ -56,8 +64,13 @@ func New(o Options) *Remote {
 	}
 	return &Remote{
 		client: o.Client, keys: o.Keys, rooms: o.Rooms, keyID: o.KeyID, key: o.Key, server: o.Client.Server(), log: o.Log, now: o.Now,
+		web:    webClient(o),
+		spaces: lru.New[spaceKey, toldSpace](spacesMemory),
 	}
 }
+
+// spacesMemory bounds what is remembered of spaces of other servers, in bytes.
+const spacesMemory = 16 << 20
 
 // userTime is how long a user waits for another server.
 const userTime = 20 * time.Second
@@ -80,8 +93,9 @@ func toldUser(server matrix.ServerName, err error) error {
 }
 
 // Alone makes what acts on no other server, for a server that stands alone.
-func Alone(server matrix.ServerName) *Remote {
-	return New(Options{Client: peer.New(peer.Options{
-		Server: server, Egress: egress.New(egress.Options{}), Admission: peer.Admission{None: true},
+func Alone(server matrix.ServerName, rooms *roomserver.Rooms) *Remote {
+	nowhere := egress.New(egress.Options{})
+	return New(Options{Rooms: rooms, Egress: nowhere, Client: peer.New(peer.Options{
+		Server: server, Egress: nowhere, Admission: peer.Admission{None: true},
 	})})
 }

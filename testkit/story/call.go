@@ -2,6 +2,7 @@ package story
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,6 +23,8 @@ type Call struct {
 	Path string
 	// Body is JSON text (string, []byte), nothing (nil), or a value to be encoded.
 	Body any
+	// Type is the Content-Type of the body, empty for JSON.
+	Type string
 }
 
 // Answer is what a server answered.
@@ -50,7 +53,7 @@ func (c Call) Do(ctx context.Context, client *http.Client) (*Answer, error) {
 		r.Header.Set("Authorization", "Bearer "+c.Token)
 	}
 	if c.Body != nil {
-		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Content-Type", cmp.Or(c.Type, "application/json"))
 	}
 	resp, err := client.Do(r)
 	if err != nil {

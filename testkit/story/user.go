@@ -3,6 +3,8 @@ package story
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
 	"testing"
 	"time"
@@ -62,6 +64,40 @@ func (u *User) Finds(what, path string, fits func(answer JSON) bool) JSON {
 	}
 	u.t.Fatalf("%s waited in vain for %s", u.Name, what)
 	return JSON{}
+}
+
+// Uploads brings a file and gives its URI.
+func (u *User) Uploads(name, contentType string, file []byte) string {
+	u.t.Helper()
+	c := Call{
+		URL: u.server.URL, Token: u.Token, Method: http.MethodPost, Path: "/_matrix/media/v3/upload?filename=" + url.QueryEscape(name),
+		Body: file, Type: contentType,
+	}
+	a, err := c.Do(context.Background(), u.server.client)
+	if err != nil || a.Status != 200 {
+		u.t.Fatalf("%s uploads %s: %v: %v", u.Name, name, err, a)
+	}
+	return a.At("content_uri").Text()
+}
+
+// Fetches gets a file: whatever is answered, whole.
+func (u *User) Fetches(path string) (*http.Response, []byte) {
+	u.t.Helper()
+	r, err := http.NewRequest(http.MethodGet, u.server.URL+path, http.NoBody)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+u.Token)
+	resp, err := u.server.client.Do(r)
+	if err != nil {
+		u.t.Fatalf("%s: GET %s: %v", u.Name, path, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		u.t.Fatalf("%s: GET %s: %v", u.Name, path, err)
+	}
+	return resp, body
 }
 
 // IsRefused sends a request that has to be refused with a code and a status.
