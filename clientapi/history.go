@@ -89,10 +89,14 @@ func (a *API) messages(ctx context.Context, c *httpapi.Caller, q *messagesReques
 	if err != nil {
 		return nil, err
 	}
-	page, err := a.rooms.Messages(ctx, v, roomserver.Page{
+	asked := roomserver.Page{
 		Room: q.RoomID, From: q.From, To: q.To, Backward: q.Dir == "b", Limit: max(limit, 1),
 		Keep: keeper(filter), Position: a.position,
-	})
+	}
+	if err := a.fill(ctx, func() (roomserver.Hole, bool, error) { return a.rooms.HoleBefore(ctx, v, asked) }); err != nil {
+		return nil, err
+	}
+	page, err := a.rooms.Messages(ctx, v, asked)
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +105,23 @@ func (a *API) messages(ctx context.Context, c *httpapi.Caller, q *messagesReques
 		out.State, err = a.rooms.SendersOf(ctx, v, q.RoomID, page.Events)
 	}
 	return out, err
+}
+
+// fillsMost bounds how many parts of a room's history are fetched for one request.
+const fillsMost = 3
+
+// fill fetches from other servers what is missing where a client reads on.
+func (a *API) fill(ctx context.Context, hole func() (roomserver.Hole, bool, error)) error {
+	for range fillsMost {
+		h, found, err := hole()
+		if err != nil || !found {
+			return err
+		}
+		if more, err := a.remote.Backfill(ctx, h); err != nil || !more {
+			return err
+		}
+	}
+	return nil
 }
 
 // roomFilter reads a filter that stands in the query; none lets everything through.
@@ -171,6 +192,10 @@ func (a *API) eventContext(ctx context.Context, c *httpapi.Caller, q *contextReq
 		return nil, err
 	}
 	v, err := a.reader(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	err = a.fill(ctx, func() (roomserver.Hole, bool, error) { return a.rooms.HoleAround(ctx, v, q.RoomID, q.EventID, limit) })
 	if err != nil {
 		return nil, err
 	}

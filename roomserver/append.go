@@ -222,28 +222,10 @@ func (b *batch) place(h *head, s *staged, next *state.State, extremities []int64
 	h.dirty = true
 	s.seq, s.snap = h.seq, h.state.NID()
 	b.staged = append(b.staged, s)
-	return b.noteRedaction(h, s)
-}
-
-// noteRedaction stages the effect of a redaction whose target is known and whose sender may redact it.
-//
-// Spec: RV 3 "Handling redactions".
-func (b *batch) noteRedaction(h *head, s *staged) error {
-	if s.Type() != "m.room.redaction" || s.Redacts() == "" {
-		return nil
-	}
-	target, err := b.eventByID(h.nid, s.Redacts())
-	if target == nil || err != nil {
+	if err := b.noteRedaction(h, h.state, s.Event); err != nil || s.draft != nil {
 		return err
 	}
-	levels, err := b.levels(h)
-	if err != nil {
-		return err
-	}
-	if target.Sender().Server() == s.Sender().Server() || levels.MayRedact(s.Sender()) {
-		b.redact = append(b.redact, redaction{target: target.NID, by: s.NID, of: target})
-	}
-	return nil
+	return b.noteAwaited(h, s.Event)
 }
 
 // sign adds our signature to all drafts that were staged. The ids do not depend on it, so it is done for

@@ -22,6 +22,7 @@ type batch struct {
 	rooms map[RoomNID]*head
 
 	staged []*staged                 // timeline events, in order
+	past   []*staged                 // history: timeline events without a position
 	kept   []*kept                   // events that are not for the timeline
 	byNID  map[int64]*Event          // both, for those that build on them
 	byID   map[matrix.EventID]*Event // the same
@@ -32,6 +33,8 @@ type batch struct {
 	txns   map[txnKey]*staged        // answers to be repeated
 	later  []func() error            // further writes of the wishes, done after the events are in
 	redact []redaction
+
+	awaited []awaited // redactions of events that are not here
 }
 
 // head is a room's row, and the state it names.
@@ -65,12 +68,6 @@ type staged struct {
 type kept struct {
 	*Event
 	why string // it was refused
-}
-
-// redaction is the effect of an accepted redaction on an event of the same room.
-type redaction struct {
-	target, by int64
-	of         *Event // the target
 }
 
 func newBatch(ctx context.Context, r *Rooms, tx *store.Tx) *batch {
@@ -139,8 +136,8 @@ func (b *batch) room(nid RoomNID) (*head, error) {
 // it makes.
 func (b *batch) mark(rooms []RoomNID) mark {
 	m := mark{
-		staged: len(b.staged), kept: len(b.kept), states: len(b.states), names: len(b.names), moved: len(b.moved),
-		later: len(b.later), redact: len(b.redact),
+		staged: len(b.staged), past: len(b.past), kept: len(b.kept), states: len(b.states), names: len(b.names), moved: len(b.moved),
+		later: len(b.later), redact: len(b.redact), awaited: len(b.awaited),
 	}
 	for _, nid := range rooms {
 		if h, ok := b.rooms[nid]; ok {
@@ -151,7 +148,7 @@ func (b *batch) mark(rooms []RoomNID) mark {
 }
 
 type mark struct {
-	staged, kept, states, names, moved, later, redact int
+	staged, past, kept, states, names, moved, later, redact, awaited int
 
 	heads []head
 }
@@ -160,6 +157,9 @@ type mark struct {
 func (b *batch) rewind(m mark) {
 	for _, k := range b.kept[m.kept:] {
 		b.unknow(k.Event)
+	}
+	for _, s := range b.past[m.past:] {
+		b.unknow(s.Event)
 	}
 	for _, made := range b.states[m.states:] {
 		delete(b.made, made.State.NID())
@@ -173,9 +173,10 @@ func (b *batch) rewind(m mark) {
 			delete(b.rooms, s.Room)
 		}
 	}
+	b.past = b.past[:m.past]
 	b.staged, b.kept, b.states = b.staged[:m.staged], b.kept[:m.kept], b.states[:m.states]
 	b.names, b.moved = b.names[:m.names], b.moved[:m.moved]
-	b.later, b.redact = b.later[:m.later], b.redact[:m.redact]
+	b.later, b.redact, b.awaited = b.later[:m.later], b.redact[:m.redact], b.awaited[:m.awaited]
 	for _, h := range m.heads {
 		b.rooms[h.nid] = &h
 	}
@@ -260,7 +261,7 @@ func (b *batch) write() error {
 		{"jobs", b.noteGuests},
 	}
 	for _, s := range steps {
-		if len(b.staged)+len(b.kept) == 0 {
+		if len(b.staged)+len(b.past)+len(b.kept) == 0 {
 			break
 		}
 		if err := s.do(); err != nil {
@@ -307,7 +308,7 @@ func (b *batch) announce() {
 		b.tx.Announce(bus.Change{Kind: bus.Room, Key: nid.String(), Pos: pos})
 	}
 	b.tx.AfterCommit(func() {
-		for _, s := range b.staged {
+		for _, s := range slices.Concat(b.staged, b.past) {
 			b.r.events.Put(s.NID, s.Event, s.cost())
 		}
 		for _, k := range b.kept {

@@ -1,6 +1,8 @@
 package roomserver
 
 import (
+	"slices"
+
 	"astrocyte/matrix"
 	"astrocyte/store"
 )
@@ -88,6 +90,9 @@ func (b *batch) insertEvents() error {
 		}
 		add(s.Event, s.seq, "")
 	}
+	for _, s := range b.past {
+		add(s.Event, s.seq, "")
+	}
 	for _, k := range b.kept {
 		add(k.Event, 0, k.why)
 	}
@@ -132,28 +137,13 @@ func bulk(tx *store.Tx, inserts ...store.Bulk) error {
 }
 
 func (b *batch) insertTimeline() error {
-	rows := make([][]any, len(b.staged))
-	for i, s := range b.staged {
-		rows[i] = []any{s.Room.Shard(), int64(s.Room), s.seq, s.pos, s.NID, s.snap}
+	rows := make([][]any, 0, len(b.staged)+len(b.past))
+	for _, s := range slices.Concat(b.staged, b.past) {
+		rows = append(rows, []any{s.Room.Shard(), int64(s.Room), s.seq, s.pos, s.NID, s.snap})
 	}
 	return bulk(b.tx, store.Bulk{
 		Table: "timeline", Columns: []string{"shard", "room_nid", "seq", "pos", "event_nid", "snap"}, Rows: rows,
 	})
-}
-
-func (b *batch) writeRedactions() error {
-	for _, r := range b.redact {
-		_, err := b.tx.Exec(`
-			UPDATE events SET redacted_by = $1 WHERE shard = $2 AND event_nid = $3 AND redacted_by = 0`,
-			r.by, r.target&0xff, r.target)
-		if err != nil {
-			return err
-		}
-		if err := b.dropRelation(r.of); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (b *batch) writeHeads() error {

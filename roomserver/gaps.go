@@ -11,31 +11,41 @@ import (
 const gapWidth = 1 << 24
 
 // openGap notes that events before the next one of the timeline are missing.
-func (b *batch) openGap(h *head, s *staged, missing []matrix.EventID) error {
-	in, err := b.look(h.nid, missing)
-	if err != nil {
+func (b *batch) openGap(h *head, s *staged, lacks []matrix.EventID) error {
+	g, err := b.lacking(h, lacks)
+	if err != nil || len(g.missing) == 0 {
 		return err
-	}
-	var nids []int64
-	for _, id := range missing {
-		nid, err := in.mention(id)
-		if err != nil {
-			return err
-		}
-		if nid != 0 {
-			nids = append(nids, nid)
-		}
 	}
 	if h.seq != 0 { // below the first known event there is room without end
 		h.seq += gapWidth - 1
 	}
 	b.later = append(b.later, func() error {
-		if err := insertGap(b.tx, gap{h.nid, s.seq, nids}); err != nil {
+		g.seq = s.seq
+		if err := writeGap(b.tx, g); err != nil {
 			return fmt.Errorf("note a gap: %w", err)
 		}
 		return nil
 	})
 	return nil
+}
+
+// lacking makes a gap of events that are missing.
+func (b *batch) lacking(h *head, ids []matrix.EventID) (gap, error) {
+	g := gap{room: h.nid}
+	in, err := b.look(h.nid, ids)
+	if err != nil {
+		return g, err
+	}
+	for _, id := range ids {
+		nid, err := in.mention(id)
+		if err != nil {
+			return g, err
+		}
+		if nid != 0 { // else it is of another room
+			g.missing = append(g.missing, missing{nid, id})
+		}
+	}
+	return g, nil
 }
 
 // fillsGap says whether an event was missing before others, and takes it out of what is missing.
@@ -46,12 +56,12 @@ func (b *batch) fillsGap(h *head, e *Event) (bool, error) {
 	}
 	fills := false
 	for _, g := range gaps {
-		i := slices.Index(g.missing, e.NID)
-		if i < 0 {
+		left := slices.DeleteFunc(slices.Clone(g.missing), func(m missing) bool { return m.nid == e.NID })
+		if len(left) == len(g.missing) {
 			continue
 		}
 		fills = true
-		g.missing = slices.Delete(g.missing, i, i+1)
+		g.missing = left
 		b.later = append(b.later, func() error { return writeGap(b.tx, g) })
 	}
 	return fills, nil

@@ -149,7 +149,13 @@ func (r *Rooms) page(tx *store.Tx, v Viewer, a Access, p Page, from, to Place, r
 			at = behind(items[len(items)-1].Seq, p.Backward)
 		}
 		if len(items) < step {
-			if hid && len(out.Events) > 0 { // with another filter there may be more: it can go on from here
+			more := hid && len(out.Events) > 0 // with another filter there may be more: it can go on from here
+			if !more && p.Backward {
+				if more, err = gapAt(tx, a.Room, int64(at)+1); err != nil { // which may be filled the next time
+					return nil, err
+				}
+			}
+			if more {
 				out.End = at.String()
 			}
 			return out, nil

@@ -225,15 +225,16 @@ func (c *reception) event(h *head, in *names, near *surroundings) (*Event, error
 	var err error
 	c.heard = in.of[c.ev.ID()].nid != 0
 	e.NID, err = in.claim(c.ev.ID(), func() (int64, error) {
-		if c.nid == 0 {
-			c.nid, err = c.r.newEvent(c.b.ctx, h.nid)
+		nid, err := c.nids[c.ev.ID()], error(nil)
+		if nid == 0 {
+			nid, err = c.r.newEvent(c.b.ctx, h.nid)
 		}
-		return c.nid, err
+		return nid, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	c.nid = e.NID
+	c.nids[c.ev.ID()], c.made[e.NID] = e.NID, e
 	for _, id := range c.ev.Prev() {
 		nid, err := in.mention(id)
 		if err != nil {

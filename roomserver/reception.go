@@ -21,7 +21,7 @@ type reception struct {
 	r    *Rooms
 	ev   *rules.Event
 	room RoomNID
-	nid  int64 // of the event, once it has one
+	nids map[matrix.EventID]int64 // of events, once they have one
 
 	told     []matrix.EventID // the state before the event, as another server told it
 	gap      bool             // events before it may be missing
@@ -31,8 +31,9 @@ type reception struct {
 	memory map[string]*state.State
 	fresh  map[int64]bool // by nid: states that are not stored yet
 
-	b     *batch // of this try
-	heard bool   // the event's id was known before
+	b     *batch           // of this try
+	made  map[int64]*Event // events that are not stored yet
+	heard bool             // the event's id was known before
 	tried map[string]tried
 }
 
@@ -47,17 +48,17 @@ type unresolved struct {
 	version *rules.Version
 	label   string
 	sets    []*state.State
-	base    *state.State // one that the result is likely to be near
-	event   *Event       // the received event, which is not stored yet
+	base    *state.State     // one that the result is likely to be near
+	made    map[int64]*Event // events that are not stored yet
 }
 
 func (u *unresolved) Error() string { return fmt.Sprintf("%d states are to be resolved", len(u.sets)) }
 
 // begin begins a try.
 func (c *reception) begin(b *batch) {
-	c.b, c.tried = b, make(map[string]tried)
+	c.b, c.tried, c.made = b, make(map[string]tried), make(map[int64]*Event)
 	if c.memory == nil {
-		c.memory, c.fresh = make(map[string]*state.State), make(map[int64]bool)
+		c.memory, c.fresh, c.nids = make(map[string]*state.State), make(map[int64]bool), make(map[matrix.EventID]int64)
 	}
 }
 
@@ -105,7 +106,7 @@ func (c *reception) remember() {
 func (c *reception) before(h *head, near *surroundings) (*state.State, error) {
 	var sets []*state.State
 	if len(c.told) > 0 {
-		told, err := c.state(h, "told", func() (*state.State, error) { return c.toldState(h) })
+		told, err := c.state(h, "told "+string(c.ev.ID()), func() (*state.State, error) { return c.toldState(h) })
 		if err != nil || c.entering {
 			return told, err
 		}
@@ -118,7 +119,7 @@ func (c *reception) before(h *head, near *surroundings) (*state.State, error) {
 		}
 		sets = append(sets, st)
 	}
-	return c.one(h, sets, nil)
+	return c.one(h, sets)
 }
 
 // toldState makes the state of the events that were told. Rejected ones have no place in a state.
@@ -145,7 +146,7 @@ func (c *reception) after(h *head, e *Event, before *state.State) (*state.State,
 	if e.Tuple == 0 {
 		return before, nil
 	}
-	label := "after " + strconv.FormatInt(before.NID(), 10)
+	label := "after " + strconv.FormatInt(before.NID(), 10) + " " + strconv.FormatInt(e.NID, 10)
 	after, err := c.state(h, label, func() (*state.State, error) {
 		return c.b.next(h, before, state.Entry{Tuple: e.Tuple, Event: e.NID})
 	})
@@ -172,7 +173,7 @@ func (b *batch) after(e *Event) (*state.State, error) {
 }
 
 // one makes one state of several. Where they differ they must be resolved first.
-func (c *reception) one(h *head, sets []*state.State, e *Event) (*state.State, error) {
+func (c *reception) one(h *head, sets []*state.State) (*state.State, error) {
 	slices.SortFunc(sets, func(a, b *state.State) int { return int(a.NID() - b.NID()) })
 	sets = slices.CompactFunc(sets, func(a, b *state.State) bool { return a.NID() == b.NID() })
 	if len(sets) == 0 {
@@ -186,7 +187,7 @@ func (c *reception) one(h *head, sets []*state.State, e *Event) (*state.State, e
 		label += " " + strconv.FormatInt(s.NID(), 10)
 	}
 	return c.state(h, label, func() (*state.State, error) {
-		return nil, &unresolved{version: h.version, label: label, sets: sets, base: h.state, event: e}
+		return nil, &unresolved{version: h.version, label: label, sets: sets, base: h.state, made: c.made}
 	})
 }
 
@@ -236,7 +237,7 @@ func (c *reception) current(h *head, e *Event, after *state.State, extremities [
 		}
 		sets = append(sets, st)
 	}
-	return c.one(h, sets, e)
+	return c.one(h, sets)
 }
 
 // walkMost bounds how many events without a place in the timeline are gone through to find which

@@ -59,7 +59,7 @@ func bundled(kind string) bool {
 func (b *batch) writeRelations() error {
 	var rows [][]any
 	about := make(map[RoomNID][]matrix.EventID)
-	for _, s := range b.staged {
+	for _, s := range slices.Concat(b.staged, b.past) {
 		if s.draft == nil {
 			about[s.Room] = append(about[s.Room], s.ID())
 		}

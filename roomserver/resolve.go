@@ -72,7 +72,7 @@ func (c *reception) resolve(ctx context.Context, u *unresolved) error {
 
 // resolve resolves states within the budget, or else in the lane of parked rooms.
 func (r *Rooms) resolve(ctx context.Context, u *unresolved, room RoomNID, sets [][]state.Entry) ([]state.Entry, error) {
-	src := r.source(ctx, room, u.event)
+	src := r.source(ctx, room, u.made)
 	got, err := r.graphs.Resolve(u.version, int64(room), sets, src, budget)
 	if !errors.Is(err, rules.ErrBudget) {
 		return got, err
@@ -89,17 +89,17 @@ func (r *Rooms) resolve(ctx context.Context, u *unresolved, room RoomNID, sets [
 }
 
 // source is where a resolution finds events and tuples. Each look is a transaction of its own: a long
-// resolution holds none open. fresh is an event that is not stored yet, or nil.
-func (r *Rooms) source(ctx context.Context, room RoomNID, fresh *Event) *state.Source {
+// resolution holds none open. made are events that are not stored yet.
+func (r *Rooms) source(ctx context.Context, room RoomNID, made map[int64]*Event) *state.Source {
 	return &state.Source{
 		Links: func(nids []int64) ([]state.Link, error) {
 			var out []state.Link
 			nids = slices.DeleteFunc(slices.Clone(nids), func(nid int64) bool {
-				if fresh == nil || fresh.NID != nid {
-					return false
+				e, ok := made[nid]
+				if ok {
+					out = append(out, state.Link{NID: nid, Rank: e.Rank, Auth: e.AuthNIDs})
 				}
-				out = append(out, state.Link{NID: nid, Rank: fresh.Rank, Auth: fresh.AuthNIDs})
-				return true
+				return ok
 			})
 			err := r.db.View(ctx, func(tx *store.Tx) error {
 				links, err := readLinks(tx, nids)
@@ -117,8 +117,8 @@ func (r *Rooms) source(ctx context.Context, room RoomNID, fresh *Event) *state.S
 			out := make([]*rules.Event, len(nids))
 			for i, nid := range nids {
 				e := found[nid]
-				if fresh != nil && fresh.NID == nid {
-					e = fresh
+				if m, ok := made[nid]; ok {
+					e = m
 				}
 				if e != nil && e.Status != statusRejected && e.Room == room {
 					out[i] = e.Event

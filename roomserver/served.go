@@ -197,3 +197,20 @@ func (r *Rooms) Ends(ctx context.Context, room matrix.RoomID) (v *rules.Version,
 	})
 	return v, ids, err
 }
+
+// Placed says which of some events have their place in the room's DAG here, with the state before them.
+func (r *Rooms) Placed(ctx context.Context, room matrix.RoomID, ids []matrix.EventID) (map[matrix.EventID]bool, error) {
+	placed := make(map[matrix.EventID]bool)
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		nid, err := r.known(tx, room)
+		if err != nil {
+			return err
+		}
+		events, err := r.eventsByID(tx, nid, ids)
+		for _, e := range events {
+			placed[e.ID()] = true
+		}
+		return err
+	})
+	return placed, err
+}

@@ -36,8 +36,8 @@ func (r *Rooms) Since(tx *store.Tx, room RoomNID, pos int64, limit int) (items [
 		return nil, false, fmt.Errorf("read the timeline: %w", err)
 	}
 	for i, it := range items {
-		if it.Pos <= pos { // of before, or backfilled
-			items = items[:i]
+		if it.Pos <= pos { // of before, or history that came later
+			items, limited = items[:i], it.Pos == 0
 			break
 		}
 	}

@@ -52,6 +52,8 @@ type Remote struct {
 	now    func() time.Time
 
 	entering turns // who joins a room
+	filling  turns // who fills its history
+	hopeless *lru.Cache[holeKey, time.Time]
 }
 
 // New makes what acts on other servers.
@@ -64,8 +66,9 @@ func New(o Options) *Remote {
 	}
 	return &Remote{
 		client: o.Client, keys: o.Keys, rooms: o.Rooms, keyID: o.KeyID, key: o.Key, server: o.Client.Server(), log: o.Log, now: o.Now,
-		web:    webClient(o),
-		spaces: lru.New[spaceKey, toldSpace](spacesMemory),
+		web:      webClient(o),
+		spaces:   lru.New[spaceKey, toldSpace](spacesMemory),
+		hopeless: lru.New[holeKey, time.Time](backfillHopeless),
 	}
 }
 

@@ -1,0 +1,86 @@
+package roomserver
+
+import (
+	"fmt"
+
+	"astrocyte/matrix"
+	"astrocyte/roomserver/rules"
+	"astrocyte/roomserver/state"
+)
+
+// redaction is the effect of an accepted redaction on an event of the same room.
+type redaction struct {
+	target, by int64
+	of         *Event // the target
+}
+
+// awaited is a redaction of an event that is not here yet.
+type awaited struct {
+	room   RoomNID
+	target matrix.EventID
+	by     int64
+}
+
+// noteRedaction stages the effect of a redaction whose sender may redact its target by a state. Where the
+// target is not here, the redaction waits for it.
+//
+// Spec: RV 3 "Handling redactions".
+func (b *batch) noteRedaction(h *head, st *state.State, e *Event) error {
+	if e.Type() != "m.room.redaction" || e.Redacts() == "" {
+		return nil
+	}
+	target, err := b.eventByID(h.nid, e.Redacts())
+	if err != nil {
+		return err
+	}
+	if target == nil {
+		if storable(string(e.Redacts())) {
+			b.awaited = append(b.awaited, awaited{h.nid, e.Redacts(), e.NID})
+		}
+		return nil
+	}
+	return b.redactBy(st, e, target)
+}
+
+// redactBy stages the effect of a redaction, if a state allows it.
+func (b *batch) redactBy(st *state.State, e, target *Event) error {
+	pl, err := b.stateEventIn(st, rules.StateKey{Type: "m.room.power_levels"})
+	if err != nil {
+		return err
+	}
+	create, err := b.stateEventIn(st, rules.StateKey{Type: "m.room.create"})
+	if err != nil {
+		return err
+	}
+	if target.Sender().Server() == e.Sender().Server() || rules.Levels(bare(create), bare(pl)).MayRedact(e.Sender()) {
+		b.redact = append(b.redact, redaction{target: target.NID, by: e.NID, of: target})
+	}
+	return nil
+}
+
+// noteAwaited stages the effect of redactions that came before their target.
+func (b *batch) noteAwaited(h *head, target *Event) error {
+	by, err := awaitedBy(b.tx, h.nid, target.ID())
+	if err != nil {
+		return fmt.Errorf("look for redactions of %s: %w", target.ID(), err)
+	}
+	for _, a := range b.awaited {
+		if a.room == h.nid && a.target == target.ID() {
+			by = append(by, a.by)
+		}
+	}
+	for _, nid := range by {
+		e, err := b.event(nid)
+		if err != nil {
+			return err
+		}
+		st, err := b.load(e.SnapBefore)
+		if err != nil {
+			return err
+		}
+		if err := b.redactBy(st, e, target); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,35 @@
+package roomserver
+
+import (
+	"astrocyte/matrix"
+	"astrocyte/store"
+)
+
+func (b *batch) writeRedactions() error {
+	for _, r := range b.redact {
+		_, err := b.tx.Exec(`
+			UPDATE events SET redacted_by = $1 WHERE shard = $2 AND event_nid = $3 AND redacted_by = 0`,
+			r.by, r.target&0xff, r.target)
+		if err != nil {
+			return err
+		}
+		if err := b.dropRelation(r.of); err != nil {
+			return err
+		}
+	}
+	var rows [][]any
+	for _, a := range b.awaited {
+		rows = append(rows, []any{a.room.Shard(), int64(a.room), string(a.target), a.by})
+	}
+	return bulk(b.tx, store.Bulk{
+		Table: "awaited_redactions", Columns: []string{"shard", "room_nid", "target", "event_nid"}, Rows: rows,
+		OnConflict: `ON CONFLICT (shard, room_nid, target, event_nid) DO NOTHING`,
+	})
+}
+
+// awaitedBy finds the redactions that came before their target.
+func awaitedBy(tx *store.Tx, room RoomNID, target matrix.EventID) ([]int64, error) {
+	return store.Select(tx, scanNID, `
+		SELECT event_nid FROM awaited_redactions WHERE shard = $1 AND room_nid = $2 AND target = $3`,
+		room.Shard(), int64(room), string(target))
+}
