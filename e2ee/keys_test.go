@@ -2,6 +2,7 @@ package e2ee_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -122,6 +123,20 @@ func TestBadUploadsAreRefused(t *testing.T) {
 	}
 	keys := func(raw json.RawMessage) e2ee.Upload { return e2ee.Upload{DeviceKeys: raw} }
 	long := strings.Repeat("x", 300)
+	many := func(first, n int) map[string]json.RawMessage {
+		all := make(map[string]json.RawMessage, n)
+		for i := range n {
+			all[fmt.Sprintf("org.example.new:%d", first+i)] = json.RawMessage(`"a key of which nothing is known"`)
+		}
+		return all
+	}
+	signers := func(n int) map[string]string {
+		all := make(map[string]string, n)
+		for i := range n {
+			all[fmt.Sprintf("ed25519:%d", i)] = "x"
+		}
+		return all
+	}
 	for name, c := range map[string]struct {
 		upload e2ee.Upload
 		code   matrix.Code
@@ -151,11 +166,25 @@ func TestBadUploadsAreRefused(t *testing.T) {
 			"signed_curve25519:A": k.sign(t, alice, "A", map[string]any{"key": k.public}),
 			"signed_curve25519:B": k.sign(t, alice, "A", map[string]any{"key": k.public}),
 		}}, matrix.CodeInvalidParam},
+		"a key of megabytes":      {one("signed_curve25519:A", `{"key":"`+strings.Repeat("A", 3<<20)+`","signatures":{}}`), matrix.CodeInvalidParam},
+		"more than a thousand":    {e2ee.Upload{OneTime: many(0, 1001)}, matrix.CodeInvalidParam},
+		"too many signatures":     {keys(with("signatures", map[string]any{string(alice): signers(101)})), matrix.CodeInvalidParam},
+		"too many algorithms":     {keys(with("algorithms", slices.Repeat([]string{"m.a"}, 101))), matrix.CodeInvalidParam},
+		"an algorithm of no form": {keys(with("algorithms", []string{"with space"})), matrix.CodeInvalidParam},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.Upload(t.Context(), alice, "A", c.upload)
 			refused(t, err, c.code)
 		})
+	}
+	// What is not known yet may be uploaded, but not without bounds.
+	for first := 0; first < 5000; first += 1000 {
+		w.upload(alice, "A", e2ee.Upload{OneTime: many(first, 1000)})
+	}
+	_, tooMany := w.Upload(t.Context(), alice, "A", e2ee.Upload{OneTime: many(5000, 1)})
+	refused(t, tooMany, matrix.CodeInvalidParam)
+	if got := w.upload(alice, "A", e2ee.Upload{})["org.example.new"]; got != 5000 {
+		t.Errorf("%d keys wait, want 5000", got)
 	}
 	_, err := w.Upload(t.Context(), alice, "gone", e2ee.Upload{OneTime: k.oneTime(t, alice, "gone", 1, 1)})
 	refused(t, err, matrix.CodeUnknownToken)
