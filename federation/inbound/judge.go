@@ -129,6 +129,30 @@ func (i *Inbound) place(ctx context.Context, known map[matrix.RoomID]*place, roo
 // foreign takes an event of a room that this server is not in: the end of an invite or a knock of a user of ours.
 // All others are not for us.
 func (i *Inbound) foreign(ctx context.Context, t Transaction, room matrix.RoomID, raw json.RawMessage) error {
-	i.refuse(t, "", fmt.Errorf("this server is not in the room %s", room))
+	key, _ := canonicaljson.Field(raw, "state_key")
+	user, _ := canonicaljson.Text(key)
+	was, found, err := i.rooms.FindOutside(ctx, matrix.UserID(user), room)
+	if err != nil {
+		return err
+	}
+	v, known := rules.ByID(was.Version)
+	if !found || !known {
+		i.refuse(t, "", fmt.Errorf("this server is not in the room %s", room))
+		return nil
+	}
+	ev, err := rules.Read(v, raw)
+	if err == nil {
+		verified := i.keys.VerifyEvents(ctx, []*rules.Event{ev})[0]
+		ev, err = verified.Event, verified.Err
+	}
+	if err == nil {
+		err = i.rooms.Rescind(ctx, t.Origin, ev)
+	}
+	var own *matrix.Error
+	var malformed *rules.Malformed
+	if err == nil || !errors.As(err, &own) && !errors.As(err, &malformed) && !errors.Is(err, rules.ErrSignature) {
+		return err
+	}
+	i.refuse(t, "", err)
 	return nil
 }
