@@ -26,6 +26,8 @@ type Options struct {
 	AllowPrivate bool
 	// Allow are ranges that are allowed although they are not public; Deny goes before everything.
 	Allow, Deny []netip.Prefix
+	// Resolver looks names up, nil for that of the system.
+	Resolver *net.Resolver
 }
 
 // Policy says which addresses may be connected to.
@@ -89,7 +91,7 @@ const connectTime = 10 * time.Second
 
 // DialContext connects like net.Dialer, to allowed addresses only.
 func (p *Policy) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: connectTime, Control: p.control}
+	d := net.Dialer{Timeout: connectTime, Resolver: p.o.Resolver, Control: p.control}
 	return d.DialContext(ctx, network, address)
 }
 

@@ -182,7 +182,7 @@ func (k *Keys) isAbsent(server matrix.ServerName, p patience) bool {
 	a, found := k.absent.Get(server)
 	wait := absentLeast
 	if p == patient {
-		wait = min(absentLeast<<min(a.failures, 10), absentMost)
+		wait = min(absentLeast<<min(max(a.failures-1, 0), 10), absentMost)
 	}
 	return found && k.now().Before(a.last.Add(wait))
 }
