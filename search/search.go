@@ -76,7 +76,7 @@ func (s *Search) Run(ctx context.Context) error {
 	}
 	var parts sync.WaitGroup
 	parts.Go(func() {
-		if err := s.rooms.Follow(ctx, s.bus, roomserver.Follower{Name: follower, Take: s.take}); err != nil {
+		if err := s.rooms.Follow(ctx, s.bus, roomserver.Follower{Name: follower, Take: s.take, Batch: 1000, Gather: 250 * time.Millisecond}); err != nil {
 			s.log.Error("the search index follows no more", "error", err)
 		}
 	})
