@@ -33,6 +33,9 @@ func (c *Config) check(r *reader) {
 	if c.CacheMemory < 8<<20 {
 		r.fault("cache_memory", "must be 8M at least")
 	}
+	if c.Clients.LargeRoom < 0 {
+		r.fault("clients.large_room", "cannot be negative")
+	}
 	if n := c.Presence.MaxRoomMembers; n < 1 || n > 10_000 {
 		r.fault("presence.max_room_members", "must be between 1 and 10000")
 	}

@@ -228,6 +228,9 @@ type Clients struct {
 	// How long a request that waits for news holds a goroutine and its buffers. After that its connection is
 	// parked and costs some kilobytes; it is taken out again when there is something to tell.
 	ParkAfter Duration `yaml:"park_after"`
+	// Members of a room in which more than so many wait for news are told of it in turns and not all at once. Who has
+	// to wait for their turn is told of several messages together. 0 is never.
+	LargeRoom int `yaml:"large_room"`
 }
 
 // Calls says which services calls go by.
@@ -374,7 +377,7 @@ func Default() *Config {
 		Users:         Users{Directory: "shared"},
 		Notices:       Notices{Enabled: true, Localpart: "_server", DisplayName: "Server Notices", RoomName: "Server Notices"},
 		RateLimits:    defaultLimits(),
-		Clients:       Clients{QueryAccessToken: true, MaxBody: 1 << 20, ParkAfter: Duration(2 * time.Second)},
+		Clients:       Clients{QueryAccessToken: true, MaxBody: 1 << 20, ParkAfter: Duration(2 * time.Second), LargeRoom: 250},
 		Calls:         Calls{TURN: TURN{Lifetime: Duration(24 * time.Hour)}},
 		Federation:    Federation{Enabled: true, PublicRooms: true, KeyNotaries: []matrix.ServerName{"matrix.org"}},
 		Log:           Log{Level: "info", Format: "auto"},

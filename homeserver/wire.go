@@ -116,7 +116,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 	s.limiter = httpapi.NewLimiter(limitsOf(c.RateLimits), s.now)
 	news := syncapi.New(syncapi.Options{
 		DB: s.db, Bus: wakes, Rooms: s.rooms, Accounts: s.accounts, Ephemeral: passing, Push: pushing, Encryption: encryption,
-		PresenceRoom: presenceRoom(c.Presence), ParkAfter: time.Duration(c.Clients.ParkAfter),
+		PresenceRoom: presenceRoom(c.Presence), ParkAfter: time.Duration(c.Clients.ParkAfter), LargeRoom: c.Clients.LargeRoom,
 		Limiter: s.limiter, Log: s.logOf("sync"), Now: s.now,
 	})
 	s.runs("sync", news.Run)

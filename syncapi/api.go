@@ -35,6 +35,10 @@ type Options struct {
 	// each other; 0: nobody is.
 	PresenceRoom int
 
+	// LargeRoom is how many may wait for news in a room to be woken all at once; in larger ones they are woken in
+	// turns. 0: all always are.
+	LargeRoom int
+
 	// ParkAfter is how long a poll waits in its handler before its connection is parked: in a busy room it would
 	// be taken out again at once.
 	ParkAfter time.Duration
@@ -79,6 +83,7 @@ func New(o Options) *API {
 		limiter: o.Limiter, ephemeral: o.Ephemeral, sockets: newSockets(),
 		push: o.Push, encryption: o.Encryption,
 	}
+	waker.turns = newTurns(o.LargeRoom)
 	waker.warm, a.lot, a.parkAfter = a.warm, newLot(a), o.ParkAfter
 	return a
 }

@@ -47,6 +47,7 @@ type waker struct {
 	watches   map[matrix.UserID]*watch
 	audiences map[roomserver.RoomNID]*audience
 	byID      map[matrix.RoomID]roomserver.RoomNID // of the rooms above: typing is told by room id
+	turns     *turns
 }
 
 func newWaker(db *store.DB, b bus.Bus, log *slog.Logger, now func() time.Time) *waker {
@@ -56,6 +57,7 @@ func newWaker(db *store.DB, b bus.Bus, log *slog.Logger, now func() time.Time) *
 		watches:   make(map[matrix.UserID]*watch),
 		audiences: make(map[roomserver.RoomNID]*audience),
 		byID:      make(map[matrix.RoomID]roomserver.RoomNID),
+		turns:     newTurns(0),
 	}
 }
 
@@ -135,6 +137,7 @@ func (k *waker) Run(ctx context.Context) error {
 	defer sweep.Stop()
 	moved := newGathering()
 	defer moved.due.Stop()
+	defer k.turns.tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -145,6 +148,8 @@ func (k *waker) Run(ctx context.Context) error {
 			if err := k.wakeCircles(ctx, moved.take()); err != nil && ctx.Err() == nil {
 				k.log.Error("look for those who are told of presence", "err", err)
 			}
+		case <-k.turns.tick.C:
+			k.takeTurns()
 		case <-check.C:
 			if err := k.check(ctx); err != nil && ctx.Err() == nil {
 				k.log.Error("look for what changed", "err", err)
@@ -257,7 +262,12 @@ func (k *waker) wakeRooms(rooms ...roomserver.RoomNID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, nid := range rooms {
-		if a := k.audiences[nid]; a != nil {
+		a := k.audiences[nid]
+		switch {
+		case a == nil:
+		case k.turns.large(a):
+			k.turns.add(nid, a)
+		default:
 			for _, w := range a.watches {
 				w.signal()
 			}

@@ -24,6 +24,9 @@ type watch struct {
 type audience struct {
 	id      matrix.RoomID // the one copy of it that all watches share
 	watches []*watch
+
+	// Of a large room the members are woken in turns: owed of them are to be, from the place turn on.
+	turn, owed int
 }
 
 // joinedRoom is a room that a user is joined to.
@@ -122,6 +125,7 @@ func (k *waker) attach(w *watch, r joinedRoom) (matrix.RoomID, bool) {
 		return a.id, false
 	}
 	a.watches = append(a.watches, w)
+	a.begin(a.owed > 0)
 	return a.id, true
 }
 
@@ -133,7 +137,9 @@ func (k *waker) detach(w *watch, r joinedRoom) {
 	if i := slices.Index(a.watches, w); i >= 0 {
 		last := len(a.watches) - 1
 		a.watches[i] = a.watches[last]
+		a.watches[last] = nil
 		a.watches = a.watches[:last]
+		a.begin(a.owed > 0)
 	}
 	if len(a.watches) == 0 {
 		delete(k.audiences, r.Room)
