@@ -165,6 +165,9 @@ func (a *API) capabilities(ctx context.Context, c *httpapi.Caller, _ *none) (*ca
 	for _, v := range rules.Versions() {
 		versions.Available[v.ID] = "stable"
 	}
+	for _, v := range rules.Trials() {
+		versions.Available[v.ID] = "unstable"
+	}
 	return &capabilitiesResponse{capabilities{
 		ChangePassword: enabled{u.HasPassword()},
 		RoomVersions:   versions,

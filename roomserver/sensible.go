@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
@@ -15,6 +16,9 @@ func (b *batch) sensible(h *head, d *Draft) error {
 	if err := b.sensibleRelation(h, d); err != nil {
 		return err
 	}
+	if err := sensibleKey(h, d); err != nil {
+		return err
+	}
 	switch d.Type {
 	case "m.room.canonical_alias":
 		return b.sensibleAlias(h, d)
@@ -24,6 +28,17 @@ func (b *batch) sensible(h *head, d *Draft) error {
 		return sensibleLevels(d)
 	case "m.room.member":
 		return b.sensibleMember(h, d)
+	}
+	return nil
+}
+
+// sensibleKey refuses a state key that looks owned, but by nobody.
+func sensibleKey(h *head, d *Draft) error {
+	if d.StateKey == nil || !h.version.OwnedKeys || !strings.HasPrefix(*d.StateKey, "@") {
+		return nil
+	}
+	if _, ok := h.version.KeyOwner(*d.StateKey); !ok {
+		return matrix.BadJSON("a state key that begins with @ must begin with a user ID")
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func ruleList() []rule {
 // tableRules chooses for every version those that it has.
 func tableRules() map[*Version][]rule {
 	table := map[*Version][]rule{}
-	for _, v := range Versions() {
+	for _, v := range append(Versions(), Trials()...) {
 		for _, r := range ruleList() {
 			if r.applies(v) {
 				table[v] = append(table[v], r)
@@ -214,6 +214,9 @@ func (c *check) needLevel(rule string, need Level, deed string) error {
 }
 
 func needOwnKey(c *check) (verdict, error) {
+	if c.e.version.OwnedKeys {
+		return next, c.needKeyOfOwner()
+	}
 	if c.isState && len(c.key) > 0 && c.key[0] == '@' && c.key != string(c.e.sender) {
 		return next, refuse("state-key", "a state key that begins with @ must be your own user ID")
 	}

@@ -82,8 +82,8 @@ func (p *Proto) content(v *Version) ([]byte, error) {
 
 // check holds a draft to the limits that Read has for the events of others.
 func (p *Proto) check(v *Version) error {
-	if p.StateKey != nil && len(*p.StateKey) > maxText || len(p.Type) > maxText {
-		return matrix.E(matrix.CodeTooLarge, "an event type or state key has at most %d bytes", maxText)
+	if p.StateKey != nil && len(*p.StateKey) > v.maxKey() || len(p.Type) > maxText {
+		return matrix.E(matrix.CodeTooLarge, "an event type or state key is too long")
 	}
 	if !utf8.ValidString(p.Type) || p.StateKey != nil && !utf8.ValidString(*p.StateKey) {
 		return matrix.BadJSON("an event type or state key is not UTF-8")

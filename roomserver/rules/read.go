@@ -217,7 +217,7 @@ func (e *Event) checkWords() error {
 	switch {
 	case len(e.typ) > maxText:
 		long = "type"
-	case len(e.key) > maxText:
+	case len(e.key) > e.version.maxKey():
 		long = "state_key"
 	case len(e.sender) > maxText:
 		long = "sender"
@@ -227,7 +227,7 @@ func (e *Event) checkWords() error {
 		long = "event_id"
 	}
 	if long != "" {
-		return beyond("%s has more than %d bytes", long, maxText)
+		return beyond("%s is too long", long)
 	}
 	if !userID(e.sender) {
 		return badFormat("sender is not a user ID")

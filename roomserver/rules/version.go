@@ -56,6 +56,8 @@ type Version struct {
 	PrivilegedCreators bool // 12+: creators stand above all power levels, additional_creators are checked
 	CreateInAuthEvents bool // 1–11: events name the create event among their auth events
 	SignedByAuthoriser bool // 8+: a restricted join is signed by the authorising server too
+
+	OwnedKeys bool // trials of MSC3757: a state key may begin with the id of its owner
 }
 
 // table builds the versions. Each line is what the version changed.
@@ -98,14 +100,35 @@ func table() []*Version {
 
 var versions = table()
 
-// Versions gives all room versions, oldest first.
+// trials are room versions of proposals. They are for those who ask for them by name.
+var trials = trialTable()
+
+// trialTable builds the versions of MSC3757.
+func trialTable() []*Version {
+	var all []*Version
+	for _, of := range versions {
+		if of.ID == "10" || of.ID == "11" {
+			trial := *of
+			trial.ID, trial.OwnedKeys = "org.matrix.msc3757."+of.ID, true
+			all = append(all, &trial)
+		}
+	}
+	return all
+}
+
+// Trials gives the room versions of proposals.
+func Trials() []*Version { return trials[:len(trials):len(trials)] }
+
+// Versions gives all room versions of the specification, oldest first.
 func Versions() []*Version { return versions[:len(versions):len(versions)] }
 
 // ByID finds a room version.
 func ByID(id matrix.RoomVersion) (*Version, bool) {
-	for _, v := range versions {
-		if v.ID == id {
-			return v, true
+	for _, list := range [...][]*Version{versions, trials} {
+		for _, v := range list {
+			if v.ID == id {
+				return v, true
+			}
 		}
 	}
 	return nil, false
