@@ -84,7 +84,11 @@ func (b *batch) sensibleRedaction(h *head, d *Draft) error {
 		return fmt.Errorf("find the event to redact: %w", err)
 	}
 	if target == nil {
-		return matrix.NotFound("the room has no event %s", d.Redacts)
+		others, err := b.r.ServersIn(b.tx, h.nid)
+		if err == nil && len(others) == 0 { // another server may know it
+			err = matrix.NotFound("the room has no event %s", d.Redacts)
+		}
+		return err
 	}
 	if target.Type() == "m.room.create" {
 		return matrix.Forbidden("a create event cannot be redacted")
