@@ -15,7 +15,7 @@ func (a *API) presenceRoutes(r *httpapi.Router) {
 
 type setPresenceRequest struct {
 	UserID   matrix.UserID   `path:"userID"`
-	Presence ephemeral.State `json:"presence"`
+	Presence ephemeral.State `json:"presence" required:"true"`
 	Status   string          `json:"status_msg"`
 }
 

@@ -16,9 +16,11 @@ import (
 	"astrocyte/bus"
 	"astrocyte/clientapi"
 	"astrocyte/config"
+	"astrocyte/delayed"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/media"
+	"astrocyte/push"
 	"astrocyte/store"
 	"astrocyte/testkit"
 	"astrocyte/testkit/story"
@@ -62,7 +64,7 @@ func (w *world) node(change ...func(*account.Options)) (*account.Accounts, http.
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	clientapi.New(clientapi.Parts{Media: files, Server: "example.org", PublicURL: "https://matrix.example.org", Accounts: accounts, DefaultVersion: "12", Now: time.Now, Calls: config.Calls{
+	clientapi.New(clientapi.Parts{Media: files, Push: new(push.Push), Delayed: new(delayed.Delayed), Server: "example.org", PublicURL: "https://matrix.example.org", Accounts: accounts, DefaultVersion: "12", Now: time.Now, Calls: config.Calls{
 		TURN:    config.TURN{URIs: []string{"turn:turn.example.org"}, SharedSecret: "s", Lifetime: config.Duration(time.Hour)},
 		LiveKit: []string{"https://rtc.example.org"},
 	}}).Routes(router)

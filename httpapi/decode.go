@@ -254,8 +254,11 @@ func setBool(field reflect.Value, value string) error {
 }
 
 // idCheck gives the check of an identifier's grammar by its type, nil for other types. An empty value
-// is a missing one.
+// is a missing one, but not in a list.
 func idCheck(t reflect.Type) func(reflect.Value) error {
+	if t.Kind() == reflect.Slice {
+		return listCheck(idCheck(t.Elem()))
+	}
 	switch t {
 	case reflect.TypeFor[matrix.UserID]():
 		return checkBy(matrix.ParseUserID)
@@ -269,6 +272,24 @@ func idCheck(t reflect.Type) func(reflect.Value) error {
 		return checkBy(matrix.ParseServerName)
 	}
 	return nil
+}
+
+// listCheck gives the check of a list by that of its elements, nil where they have none.
+func listCheck(check func(reflect.Value) error) func(reflect.Value) error {
+	if check == nil {
+		return nil
+	}
+	return func(v reflect.Value) error {
+		for i := range v.Len() {
+			if v.Index(i).String() == "" {
+				return matrix.InvalidParam("a list has an empty identifier")
+			}
+			if err := check(v.Index(i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 func checkBy[T ~string](parse func(string) (T, error)) func(reflect.Value) error {

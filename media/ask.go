@@ -35,6 +35,9 @@ func ParseWait(query url.Values) (time.Duration, error) {
 // Spec: GET /_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}
 func ParseWanted(query url.Values) (w Wanted, err error) {
 	for name, side := range map[string]*int{"width": &w.Width, "height": &w.Height} {
+		if !query.Has(name) {
+			return w, matrix.MissingParam("the parameter %s is missing", name)
+		}
 		*side, err = strconv.Atoi(query.Get(name))
 		if err != nil || *side <= 0 || *side > maxSide {
 			return w, matrix.InvalidParam("%s must be a number of pixels", name)

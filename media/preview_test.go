@@ -114,7 +114,7 @@ func TestPreviews(t *testing.T) {
 		asked := s.asked.Load()
 		w.seen(s.URL + "/og#part")
 		_, err = w.Preview(context.Background(), s.URL+"/lying.png")
-		wants(t, err, matrix.CodeUnknown)
+		wants(t, err, matrix.CodeNotFound)
 		if s.asked.Load() != asked {
 			t.Error("what was seen a moment ago was fetched again")
 		}
