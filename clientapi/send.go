@@ -118,12 +118,21 @@ type redactRequest struct {
 	EventID matrix.EventID `path:"eventID"`
 	TxnID   string         `path:"txnID"`
 	Reason  string         `json:"reason"`
+	Related []string       `json:"with_rel_types"` // MSC3912
+	OldName []string       `json:"org.matrix.msc3912.with_relations"`
 }
+
+// relatedMost bounds the kinds of relations that a redaction names.
+const relatedMost = 50
 
 // redact takes the content of an event away.
 //
 // Spec: PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}
 func (a *API) redact(ctx context.Context, c *httpapi.Caller, q *redactRequest) (*sendResponse, error) {
+	related := append(q.Related, q.OldName...)
+	if len(related) > relatedMost {
+		return nil, matrix.InvalidParam("a redaction cannot name more than %d kinds of relations", relatedMost)
+	}
 	content := map[string]any{}
 	if q.Reason != "" {
 		content["reason"] = q.Reason
@@ -133,7 +142,7 @@ func (a *API) redact(ctx context.Context, c *httpapi.Caller, q *redactRequest) (
 		return nil, err
 	}
 	return sent(a.rooms.Send(ctx, roomserver.Draft{
-		Room: q.RoomID, Sender: c.User, Type: "m.room.redaction", Content: raw, Redacts: q.EventID,
+		Room: q.RoomID, Sender: c.User, Type: "m.room.redaction", Content: raw, Redacts: q.EventID, Related: related,
 		Txn: &roomserver.Txn{Device: c.Device, Scope: "redact/" + string(q.RoomID) + "/" + string(q.EventID), ID: q.TxnID},
 	}))
 }

@@ -23,6 +23,7 @@ type Draft struct {
 	StateKey  *string // nil: not a state event
 	Content   json.RawMessage
 	Redacts   matrix.EventID // of m.room.redaction
+	Related   []string       // of m.room.redaction: kinds of relations, or *, whose events are redacted with it
 	Timestamp int64          // milliseconds; 0: now
 	Txn       *Txn           // nil: never repeated
 	Delay     *Delay         // nil: its user sends it now

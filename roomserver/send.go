@@ -50,6 +50,9 @@ func (r *Rooms) Send(ctx context.Context, d Draft) (matrix.EventID, error) {
 		if d.Delay != nil {
 			b.later = append(b.later, func() error { return d.Delay.Sent(b.tx, e.ID()) })
 		}
+		if len(d.Related) > 0 {
+			b.later = append(b.later, func() error { return askRelated(b.tx, &d, e.ID()) })
+		}
 		return nil
 	})
 	return id, err

@@ -333,3 +333,59 @@ func TestThreadWithHiddenEvents(t *testing.T) {
 		}
 	})
 }
+
+func TestRedactionTakesRelatedEventsAlong(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		hs := story.Start(t, dsn)
+		alice, bob := hs.User("alice"), hs.User("bob")
+		room := alice.CreatesRoom()
+		bob.Joins(room)
+		about := func(u *story.User, eventType, kind, target string) string {
+			return u.SendsEvent(room, eventType, u.Txn(), map[string]any{
+				"msgtype": "m.text", "body": "x", "m.new_content": map[string]any{"msgtype": "m.text", "body": "x"},
+				"m.relates_to": map[string]any{"rel_type": kind, "event_id": target, "key": "+1"},
+			})
+		}
+		redacted := func(event string) bool {
+			return alice.Reads(story.Path("rooms", room, "event", event)).At("unsigned").Has("redacted_because")
+		}
+		until := func(u *story.User, event string) {
+			u.SeesEvent(room, "the redaction of "+event, func(e story.JSON) bool {
+				return e.At("type").Text() == "m.room.redaction" && (e.At("redacts").Text() == event || e.At("content", "redacts").Text() == event)
+			})
+		}
+		redact := func(u *story.User, event, how string) {
+			u.Must("PUT", story.Path("rooms", room, "redact", event, u.Txn()), how)
+		}
+
+		target := bob.Says(room, "a typo")
+		edit, reaction := about(bob, "m.room.message", "m.replace", target), about(alice, "m.reaction", "m.annotation", target)
+		second := about(bob, "m.room.message", "m.replace", target)
+		redact(bob, target, `{"reason":"oops","with_rel_types":["m.replace"]}`)
+		until(alice, second)
+		if !redacted(target) || !redacted(edit) || redacted(reaction) {
+			t.Error("bob did not redact the message and its edits alone")
+		}
+
+		// Bob may not redact what alice says; she may redact all.
+		root := bob.Says(room, "a thread")
+		hers, his := about(alice, "m.room.message", "m.thread", root), about(bob, "m.room.message", "m.thread", root)
+		redact(bob, root, `{"org.matrix.msc3912.with_relations":["*"]}`)
+		until(alice, his)
+		if redacted(hers) {
+			t.Error("bob redacted what alice said")
+		}
+		redact(alice, root, `{"with_rel_types":["*"]}`)
+		until(bob, hers)
+
+		alone := bob.Says(room, "alone")
+		kept := about(bob, "m.room.message", "m.thread", alone)
+		redact(bob, alone, `{"with_rel_types":[]}`)
+		until(alice, alone)
+		if redacted(kept) {
+			t.Error("a redaction without kinds took others along")
+		}
+		bob.IsRefused(matrix.CodeBadJSON, 400, "PUT", story.Path("rooms", room, "redact", kept, "x"), `{"with_rel_types":"*"}`)
+	})
+}
