@@ -18,62 +18,115 @@ import (
 // jobList reads the list of a user of another server anew. Its key is the user.
 const jobList = "device list"
 
-// lists is the follower that learns who shares no room any more.
+// lists is the follower that learns who shares no room any more, and which servers have to follow whom.
 func (e *Encryption) lists() roomserver.Follower {
 	return roomserver.Follower{Name: "device lists", FromNow: true, Take: e.passed}
 }
 
-// departure is that somebody is in a room no more.
-type departure struct {
-	room roomserver.RoomNID
-	user matrix.UserID
-	pos  int64
+// passage is that somebody is in a room no more, or that a user of ours may be in it since.
+type passage struct {
+	room  roomserver.RoomNID
+	user  matrix.UserID
+	pos   int64
+	joins bool
 }
 
-// passed finds out who left rooms, and forgets the lists that are not told any more.
+// passed finds out who left rooms, and forgets the lists that are not told any more; and of which of our
+// users other servers hear from now on.
 func (e *Encryption) passed(ctx context.Context, events []roomserver.Passed) (func(tx *store.Tx) error, error) {
-	gone, err := e.departures(ctx, events)
-	if err != nil || len(gone) == 0 {
+	all, err := e.passages(ctx, events)
+	if err != nil || len(all) == 0 {
 		return nil, err
 	}
 	return func(tx *store.Tx) error {
-		for _, d := range gone {
-			if err := e.departed(tx, d); err != nil {
-				return fmt.Errorf("%s left: %w", d.user, err)
+		for _, p := range all {
+			do := e.departed
+			if p.joins {
+				do = e.entered
+			}
+			if err := do(tx, p); err != nil {
+				return fmt.Errorf("the membership of %s changed: %w", p.user, err)
 			}
 		}
 		return nil
 	}, nil
 }
 
-func (e *Encryption) departures(ctx context.Context, passed []roomserver.Passed) (gone []departure, err error) {
+func (e *Encryption) passages(ctx context.Context, passed []roomserver.Passed) (all []passage, err error) {
 	nids := make([]int64, len(passed))
 	for i, p := range passed {
 		nids[i] = p.NID
 	}
 	err = e.db.View(ctx, func(tx *store.Tx) error {
-		gone = nil
+		all = nil
 		events, err := e.rooms.Events(tx, nids)
 		if err != nil {
 			return fmt.Errorf("read what has passed: %w", err)
 		}
 		for _, p := range passed {
 			ev, ok := events[p.NID]
-			if !ok || ev.Type() != "m.room.member" || ev.Membership() != matrix.Leave && ev.Membership() != matrix.Ban {
+			if !ok || ev.Type() != "m.room.member" {
 				continue
 			}
-			if user, is := ev.StateKey(); is {
-				gone = append(gone, departure{p.Room, matrix.UserID(user), p.Pos})
+			key, _ := ev.StateKey()
+			user, m := matrix.UserID(key), ev.Membership()
+			if m == matrix.Leave || m == matrix.Ban || m == matrix.Join && e.ours(user) {
+				all = append(all, passage{p.Room, user, p.Pos, m == matrix.Join})
 			}
 		}
 		return nil
 	})
-	return gone, err
+	return all, err
+}
+
+// entered tells the devices of a user of ours to the servers in a room that did not hear of them before.
+//
+// Spec: SS "Device Management".
+func (e *Encryption) entered(tx *store.Tx, p passage) error {
+	rooms, err := roomsOfAny(tx, p.user)
+	if err != nil {
+		return err
+	}
+	fresh := false
+	var before []roomserver.RoomNID
+	for _, r := range rooms {
+		switch {
+		case r.room == p.room:
+			fresh = r.pos == p.pos // or else they were in it already, and changed their name
+		case r.pos < p.pos:
+			before = append(before, r.room)
+		}
+	}
+	if !fresh {
+		return nil
+	}
+	servers, err := serversIn(tx, []roomserver.RoomNID{p.room}, e.server)
+	if err != nil || len(servers) == 0 {
+		return err
+	}
+	know, err := serversIn(tx, before, e.server)
+	if err != nil {
+		return err
+	}
+	servers = slices.DeleteFunc(servers, func(s matrix.ServerName) bool { return slices.Contains(know, s) })
+	devices, err := allDevices(tx, p.user)
+	if err != nil || len(servers) == 0 {
+		return err
+	}
+	devices = append(devices, crossSigning)
+	last, err := tx.NextPos(int64(len(devices)))
+	if err != nil {
+		return err
+	}
+	if err := queueLists(tx, servers, p.user, devices, last-int64(len(devices))+1); err != nil {
+		return err
+	}
+	return e.waits(tx, servers)
 }
 
 // departed looks at the lists of those who may share no room any more: who left, or where our last user
 // left, all who are still there.
-func (e *Encryption) departed(tx *store.Tx, d departure) error {
+func (e *Encryption) departed(tx *store.Tx, d passage) error {
 	users := []matrix.UserID{d.user}
 	if e.ours(d.user) {
 		stay, err := hasOurs(tx, d.room, e.server, d.pos)
@@ -100,7 +153,7 @@ func (e *Encryption) departed(tx *store.Tx, d departure) error {
 
 // part forgets the list of a user who shared no room for a time: for good where that is still so, or else
 // to read it anew.
-func (e *Encryption) part(tx *store.Tx, user matrix.UserID, d departure) error {
+func (e *Encryption) part(tx *store.Tx, user matrix.UserID, d passage) error {
 	rooms, err := roomsOfAny(tx, user)
 	if err != nil {
 		return err

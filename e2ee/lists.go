@@ -145,6 +145,9 @@ func (w *lookup) newlyShared() ([]matrix.UserID, error) {
 		return nil, nil
 	}
 	users := slices.Collect(maps.Keys(set))
+	if len(there) > 1 {
+		users = append(users, w.user) // who entered a room with others shares it with themselves, too
+	}
 	if len(users)*len(w.s.Stayed) > maxPairs {
 		return users, nil
 	}
@@ -152,7 +155,7 @@ func (w *lookup) newlyShared() ([]matrix.UserID, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(users, func(u matrix.UserID) bool { return known[u] }), nil
+	return slices.DeleteFunc(users, func(u matrix.UserID) bool { return u != w.user && known[u] }), nil
 }
 
 // left finds those who shared a room then and share none now.

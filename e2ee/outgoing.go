@@ -89,9 +89,13 @@ func (o *Outgoing) add(tx *store.Tx, to matrix.ServerName, c listChange) error {
 		if told.stream > 0 {
 			content["prev_id"] = []int64{told.stream}
 		}
+		there, err := isDevice(tx, c.user, c.device)
+		if err != nil {
+			return err
+		}
 		if keys := k.Devices[c.user][c.device]; keys != nil {
 			content["keys"] = keys
-		} else {
+		} else if !there {
 			content["deleted"] = true
 		}
 		told.stream = c.pos

@@ -352,6 +352,39 @@ func (w *world) reached() {
 	}
 }
 
+// TestWhoEntersIsTold is the other thing that the follower is for.
+func TestWhoEntersIsTold(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		a, b := twins(t, dsn)
+		a.follow()
+		a.device(alice, "A", "B")
+		a.upload(alice, "A", e2ee.Upload{DeviceKeys: newKey(t).identity(t, alice, "A")})
+		a.room(bob) // nobody of the other server
+		one := a.room(bob, carol)
+		a.reached()
+		a.told(a.waiting(100)) // Bob's
+		a.member(one, alice, matrix.Join)
+		a.reached()
+		out := a.waiting(100).EDUs
+		if len(out) != 3 || out[0].Type != "m.signing_key_update" && out[2].Type != "m.signing_key_update" ||
+			!strings.Contains(jsonOf(out), `"device_id":"A"`) || strings.Contains(jsonOf(out), "deleted") {
+			t.Errorf("told are %s", jsonOf(out))
+		}
+		b.take(out...)
+		a.told(a.waiting(100))
+		two := a.room(bob, carol)
+		a.member(two, alice, matrix.Join) // the server knows her already
+		if err := a.rooms.Rejoin(t.Context(), alice, roomserver.Profile{DisplayName: "Alice"}); err != nil {
+			t.Fatal(err)
+		}
+		a.reached()
+		if out := a.waiting(100).EDUs; len(out) > 0 {
+			t.Errorf("told again are %s", jsonOf(out))
+		}
+	})
+}
+
 func TestCrossSigningOfOtherServers(t *testing.T) {
 	t.Parallel()
 	testkit.Each(t, func(t *testing.T, dsn string) {

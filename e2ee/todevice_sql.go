@@ -34,6 +34,13 @@ func deleteOldInbound(tx *store.Tx, before int64) error {
 	return err
 }
 
+// allDevices reads the devices of a user, also those without keys.
+func allDevices(tx *store.Tx, user matrix.UserID) ([]matrix.DeviceID, error) {
+	return store.Select(tx, func(r store.Row) (id matrix.DeviceID, err error) { return id, r.Scan(&id) }, `
+		SELECT device_id FROM devices
+		WHERE ushard = $1 AND user_id = $2 ORDER BY device_id`, user.Shard(), string(user))
+}
+
 // lockDevices reads those of the devices that are there, sorted, and keeps them from being deleted until the
 // commit: so a message cannot come into the queue of a device that is gone.
 func lockDevices[T any](tx *store.Tx, user matrix.UserID, wanted map[matrix.DeviceID]T) ([]matrix.DeviceID, error) {
