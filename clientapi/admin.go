@@ -25,6 +25,7 @@ func (a *API) adminRoutes(r *httpapi.Router) {
 	a.adminRoomViewRoutes(r)
 	a.adminUserViewRoutes(r)
 	a.adminTaskRoutes(r)
+	a.adminFederationRoutes(r)
 }
 
 var errNoAdmin = matrix.Forbidden("only administrators of this server may do this")

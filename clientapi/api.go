@@ -18,6 +18,7 @@ import (
 	"astrocyte/e2ee"
 	"astrocyte/ephemeral"
 	"astrocyte/federation/remote"
+	"astrocyte/federation/sender"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/media"
@@ -43,6 +44,7 @@ type Parts struct {
 	Encryption *e2ee.Encryption
 	Search     *search.Search
 	Remote     *remote.Remote
+	Sender     *sender.Sender // nil where the server stands alone
 	Calls      config.Calls
 	Now        func() time.Time
 	// DefaultVersion is the version of new rooms where the client names none.
@@ -68,6 +70,7 @@ type API struct {
 	encryption *e2ee.Encryption
 	search     *search.Search
 	remote     *remote.Remote
+	sender     *sender.Sender
 	calls      config.Calls
 	now        func() time.Time
 	position   func(token string) (int64, error)
@@ -86,7 +89,7 @@ func New(p Parts) *API {
 		delayed:  p.Delayed,
 		server:   p.Server, publicURL: p.PublicURL, support: p.Support, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push, encryption: p.Encryption,
 		calls: p.Calls, now: p.Now, position: p.Position,
-		media: p.Media, search: p.Search, remote: p.Remote,
+		media: p.Media, search: p.Search, remote: p.Remote, sender: p.Sender,
 		policy: p.Policy,
 	}
 }

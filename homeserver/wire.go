@@ -132,7 +132,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 	news.Routes(s.router)
 	clientapi.New(clientapi.Parts{
 		Server: c.ServerName, PublicURL: c.PublicURL, Support: c.Support, Accounts: s.accounts, Rooms: s.rooms,
-		Ephemeral: passing, Push: pushing, Encryption: encryption, Media: s.media, Search: s.search, Remote: s.remote, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
+		Ephemeral: passing, Push: pushing, Encryption: encryption, Media: s.media, Search: s.search, Remote: s.remote, Sender: s.sender, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
 		Services: s.services,
 		Delayed:  later,
 		Policy:   s.policy,

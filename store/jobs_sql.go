@@ -94,6 +94,18 @@ func (tx *Tx) Finish(j Job) error {
 	return err
 }
 
+// Postpone lets a job come again after a delay, in a transaction of its handler, which then has done what could be
+// done now. What was asked for meanwhile comes at once.
+func (tx *Tx) Postpone(j Job, delay time.Duration) error {
+	_, err := tx.Exec(`
+		UPDATE jobs SET run_at = {NOW} + $1, attempts = 0, claim = 0, failure = '' WHERE kind = $2 AND key = $3 AND claim = $4 AND asked = $5`,
+		delay.Milliseconds(), j.Kind, j.Key, j.claim, j.asked)
+	if err != nil {
+		return fmt.Errorf("postpone job %s: %w", j.Kind, err)
+	}
+	return nil
+}
+
 // retryJob makes a job due again after a delay, and keeps what went wrong.
 func (db *DB) retryJob(ctx context.Context, j Job, delay time.Duration, failure string) error {
 	return db.Update(ctx, func(tx *Tx) error {

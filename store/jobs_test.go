@@ -227,3 +227,29 @@ func TestJobHandlersAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestPostponedJobRests has a job come again by itself, when its time has come, and not before.
+func TestPostponedJobRests(t *testing.T) {
+	both(t, func(t *testing.T, db *store.DB) {
+		var mu sync.Mutex
+		var runs []time.Time
+		enqueue(t, db, store.Job{Kind: "rests", Key: "a"})
+		workers(t, store.JobHandler{Kind: "rests", Do: func(ctx context.Context, j store.Job) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if runs = append(runs, time.Now()); len(runs) == 3 {
+				return nil
+			}
+			return db.Update(ctx, func(tx *store.Tx) error { return tx.Postpone(j, 300*time.Millisecond) })
+		}}, db)
+		empty(t, db)
+		if len(runs) != 3 {
+			t.Fatalf("the job ran %d times", len(runs))
+		}
+		for i := range 2 {
+			if rest := runs[i+1].Sub(runs[i]); rest < 250*time.Millisecond {
+				t.Errorf("it came again after %s", rest)
+			}
+		}
+	})
+}

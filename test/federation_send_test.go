@@ -4,6 +4,7 @@ import (
 	"astrocyte/config"
 	"astrocyte/matrix"
 	"astrocyte/testkit"
+	"fmt"
 	"testing"
 
 	"astrocyte/testkit/story"
@@ -86,5 +87,49 @@ func TestWhatPassesBetweenServers(t *testing.T) {
 			_, found := a.At("to_device", "events").Find(func(e story.JSON) bool { return e.At("content", "text").Text() == "for you" })
 			return found
 		})
+	})
+}
+
+// TestServerThatWasAway is not reached for a while, which administrators see, and is caught up when it is back.
+func TestServerThatWasAway(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		a := story.StartAs(t, matrix.ServerName(story.OwnAddress(t)), dsn, withSecret)
+		b := story.StartAs(t, matrix.ServerName(story.OwnAddress(t)), testkit.SQLite(t))
+		alice, bob, root := a.User("alice"), b.User("bob"), administrator(t, a, "root")
+		rooms := make([]string, 3)
+		for i := range rooms {
+			rooms[i] = alice.CreatesRoom()
+			joinsVia(bob, rooms[i], a)
+			alice.Says(rooms[i], "before")
+			bob.Sees(rooms[i], "before")
+		}
+		b.Stop()
+		for i := range 5 {
+			for _, room := range rooms {
+				alice.Says(room, fmt.Sprint("while bob is away ", i))
+			}
+		}
+		entry := "/_synapse/admin/v1/federation/destinations"
+		d := root.Finds("a server that is not reached", entry+"?failing=true", func(a story.JSON) bool { return a.At("total").Int() == 1 }).At("destinations", 0)
+		if d.At("destination").Text() != string(b.ServerName()) || d.At("waiting_rooms").Int() != 3 || d.At("failure").Text() == "" {
+			t.Errorf("the destination is %s", d)
+		}
+		one := entry + "/" + string(b.ServerName())
+		if waiting := root.Reads(one + "/rooms?limit=2"); len(waiting.At("rooms").List()) != 2 || waiting.At("total").Int() != 3 || waiting.At("next_token").Text() != "2" {
+			t.Errorf("the rooms that wait are %s", waiting)
+		}
+		alice.IsRefused(matrix.CodeForbidden, 403, "GET", one, nil)
+		root.IsRefused(matrix.CodeNotFound, 404, "GET", entry+"/nothing.example.org", nil)
+		b.Restart()
+		for _, room := range rooms {
+			for i := range 5 {
+				bob.Sees(room, fmt.Sprint("while bob is away ", i))
+			}
+		}
+		root.Finds("the server that is back", one, func(a story.JSON) bool {
+			return a.At("waiting_rooms").Int() == 0 && !a.At("failure_ts").There() && a.At("last_successful_ts").Int() > 0
+		})
+		root.IsRefused(matrix.CodeUnknown, 400, "POST", one+"/reset_connection", `{}`)
 	})
 }

@@ -28,6 +28,9 @@ const (
 	fillPause   = 10 * time.Second
 	fillRest    = 10 * time.Minute
 	maxAttempts = 10
+	// freeAfter is how long an event that was put aside waits after one before it came: in a burst that comes out of
+	// order it is looked at once, and not once for each of those.
+	freeAfter = 50 * time.Millisecond
 )
 
 // staged is an event that waits to be received.
@@ -41,8 +44,11 @@ type staged struct {
 func (i *Inbound) receiveRoom(ctx context.Context, j store.Job) error {
 	for {
 		room, events, err := i.read(ctx, j, false)
-		if err != nil || len(events) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(events) == 0 {
+			return i.again(ctx, room, j, false)
 		}
 		var done, aside []matrix.EventID
 		for _, s := range inOrder(events) {
@@ -88,19 +94,24 @@ func (i *Inbound) release(tx *store.Tx, room roomserver.RoomNID, done []matrix.E
 	if err != nil {
 		return err
 	}
+	known := make(map[matrix.EventID]bool)
+	for _, id := range done {
+		known[id] = true
+	}
 	var free []matrix.EventID
-	for _, s := range events {
-		if slices.ContainsFunc(s.ev.Prev(), func(prev matrix.EventID) bool { return slices.Contains(done, prev) }) {
+	for _, s := range inOrder(events) {
+		if slices.ContainsFunc(s.ev.Prev(), func(prev matrix.EventID) bool { return known[prev] }) {
+			known[s.ev.ID()] = true
 			free = append(free, s.ev.ID())
 		}
 	}
 	if len(free) == 0 {
 		return nil
 	}
-	if err := takeBack(tx, room, free); err != nil {
+	if err := takeBack(tx, room, free, freeAfter.Milliseconds()); err != nil {
 		return err
 	}
-	return tx.Enqueue(store.Job{Kind: jobReceive, Key: room.String()})
+	return tx.Enqueue(store.Job{Kind: jobReceive, Key: room.String(), Delay: freeAfter})
 }
 
 // settled says whether an event need not be received again: it was, or it is refused.
@@ -135,12 +146,29 @@ func (i *Inbound) fillRoom(ctx context.Context, j store.Job) error {
 			return err
 		}
 	}
+	return i.again(ctx, room, j, true)
+}
+
+// again has a job come again when there is something to be done.
+func (i *Inbound) again(ctx context.Context, room roomserver.RoomNID, j store.Job, gap bool) error {
+	look := func(tx *store.Tx) (time.Duration, bool, error) {
+		ms, any, err := nextDue(tx, room, gap)
+		return time.Duration(max(ms, 1)) * time.Millisecond, any, err
+	}
+	any := false
+	err := i.db.View(ctx, func(tx *store.Tx) (err error) {
+		_, any, err = look(tx)
+		return err
+	})
+	if err != nil || !any {
+		return err
+	}
 	return i.db.Update(ctx, func(tx *store.Tx) error {
-		ms, any, err := nextFill(tx, room)
+		wait, any, err := look(tx)
 		if err != nil || !any {
 			return err
 		}
-		return tx.Enqueue(store.Job{Kind: jobFill, Key: j.Key, Delay: time.Duration(max(ms, 1)) * time.Millisecond})
+		return tx.Postpone(j, wait)
 	})
 }
 

@@ -80,17 +80,18 @@ func readAside(tx *store.Tx, room roomserver.RoomNID, limit int) ([]stagedRow, e
 		WHERE shard = $1 AND room_nid = $2 AND gap = 1 ORDER BY came LIMIT $3`, room.Shard(), int64(room), int64(limit))
 }
 
-// takeBack has events received that were put aside.
-func takeBack(tx *store.Tx, room roomserver.RoomNID, events []matrix.EventID) error {
-	_, err := tx.Exec(`UPDATE inbound_pdus SET gap = 0, due = 0 WHERE shard = $1 AND room_nid = $2 AND event_id {IN $3 TEXT}`,
-		room.Shard(), int64(room), store.List(events))
+// takeBack has events received, after a while, that were put aside.
+func takeBack(tx *store.Tx, room roomserver.RoomNID, events []matrix.EventID, ms int64) error {
+	_, err := tx.Exec(`UPDATE inbound_pdus SET gap = 0, due = {NOW} + $1 WHERE shard = $2 AND room_nid = $3 AND event_id {IN $4 TEXT}`,
+		ms, room.Shard(), int64(room), store.List(events))
 	return err
 }
 
-// nextFill says how long it is until something is to be fetched again for a room.
-func nextFill(tx *store.Tx, room roomserver.RoomNID) (ms int64, found bool, err error) {
+// nextDue says how long it is until an event of a room is due.
+func nextDue(tx *store.Tx, room roomserver.RoomNID, gap bool) (ms int64, found bool, err error) {
 	return store.One(tx, scanInt, `
-		SELECT due - {NOW} FROM inbound_pdus WHERE shard = $1 AND room_nid = $2 AND gap = 1 ORDER BY due LIMIT 1`, room.Shard(), int64(room))
+		SELECT due - {NOW} FROM inbound_pdus WHERE shard = $1 AND room_nid = $2 AND gap = $3 ORDER BY due LIMIT 1`,
+		room.Shard(), int64(room), gap)
 }
 
 func unstage(tx *store.Tx, room roomserver.RoomNID, events []matrix.EventID) error {
@@ -106,10 +107,10 @@ func putAside(tx *store.Tx, room roomserver.RoomNID, events []matrix.EventID) er
 	return err
 }
 
-// postpone notes that an event could not be received.
+// postpone notes that an event could not be received. One that was taken back meanwhile is not meant.
 func postpone(tx *store.Tx, room roomserver.RoomNID, event matrix.EventID, ms int64) error {
 	_, err := tx.Exec(`
-		UPDATE inbound_pdus SET attempts = attempts + 1, due = {NOW} + $1 WHERE shard = $2 AND room_nid = $3 AND event_id = $4`,
+		UPDATE inbound_pdus SET attempts = attempts + 1, due = {NOW} + $1 WHERE shard = $2 AND room_nid = $3 AND event_id = $4 AND gap = 1`,
 		ms, room.Shard(), int64(room), string(event))
 	return err
 }

@@ -10,8 +10,10 @@ import (
 )
 
 const (
-	// heardFor is how long the contact of a server is remembered: it is looked at once in this time.
-	heardFor = time.Minute
+	// heardFor is how long the contact of a server is remembered, which is looked at once in this time; probedFor is the
+	// same where the server was tried for it.
+	heardFor  = time.Minute
+	probedFor = 10 * time.Second
 	maxHeard = 10_000
 	// maxContacts bounds the contacts that wait to be looked at; who comes later is heard of again.
 	maxContacts = 1000
@@ -23,21 +25,40 @@ type contacts struct {
 	queue chan matrix.ServerName
 
 	mu    sync.Mutex
-	heard map[matrix.ServerName]time.Time
+	heard map[matrix.ServerName]heard
+}
+
+// heard is when a server was heard of, and whether it was left alone then, and so tried.
+type heard struct {
+	at     time.Time
+	probed bool
+}
+
+// counts says whether the next contact is to be looked at.
+func (h heard) counts(now time.Time) bool {
+	return now.Sub(h.at) >= heardFor || h.probed && now.Sub(h.at) >= probedFor
 }
 
 func newContacts(now func() time.Time) *contacts {
-	return &contacts{now: now, queue: make(chan matrix.ServerName, maxContacts), heard: make(map[matrix.ServerName]time.Time)}
+	return &contacts{now: now, queue: make(chan matrix.ServerName, maxContacts), heard: make(map[matrix.ServerName]heard)}
 }
 
 // failed makes the next contact count, where one has come while the server was thought to be reached.
 func (c *contacts) failed(server matrix.ServerName) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if at, heard := c.heard[server]; heard && c.now().Sub(at) < heardFor/2 {
-		return // it has just been tried for being heard of
+	if !c.heard[server].probed {
+		delete(c.heard, server)
 	}
-	delete(c.heard, server)
+}
+
+// probed notes that a server is tried for being heard of.
+func (c *contacts) probed(server matrix.ServerName) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.heard[server]; known {
+		c.heard[server] = heard{c.now(), true}
+	}
 }
 
 // note says whether a contact is to be looked at.
@@ -45,17 +66,17 @@ func (c *contacts) note(server matrix.ServerName) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
-	if at, heard := c.heard[server]; heard && now.Sub(at) < heardFor {
+	if h, known := c.heard[server]; known && !h.counts(now) {
 		return false
 	}
 	if len(c.heard) >= maxHeard {
-		for s, at := range c.heard {
-			if now.Sub(at) >= heardFor || len(c.heard) >= maxHeard {
+		for s, h := range c.heard {
+			if h.counts(now) || len(c.heard) >= maxHeard {
 				delete(c.heard, s)
 			}
 		}
 	}
-	c.heard[server] = now
+	c.heard[server] = heard{at: now}
 	return true
 }
 
@@ -95,6 +116,7 @@ func (s *Sender) tryAgain(ctx context.Context, server matrix.ServerName) (bool, 
 	if err != nil || !left {
 		return false, err
 	}
+	s.contacts.probed(server)
 	return true, s.db.Update(ctx, func(tx *store.Tx) error {
 		if err := endPause(tx, server); err != nil {
 			return err

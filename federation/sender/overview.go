@@ -22,22 +22,25 @@ type Destination struct {
 
 // Query says which destinations are wanted.
 type Query struct {
-	After   matrix.ServerName // in the order of their names
-	Name    string            // a part of it
-	Failing bool              // those alone that are not reached
+	Name    string // a part of it
+	Failing bool   // those alone that are not reached
+	From    int64  // so many are passed over, in the order of their names
 	Limit   int
 }
 
-// Destinations reads servers in the order of their names.
-func (s *Sender) Destinations(ctx context.Context, q Query) (all []Destination, err error) {
+// Destinations reads servers in the order of their names, and counts all that the query means.
+func (s *Sender) Destinations(ctx context.Context, q Query) (all []Destination, total int64, err error) {
 	err = s.db.View(ctx, func(tx *store.Tx) error {
+		if total, err = countQueried(tx, q); err != nil {
+			return err
+		}
 		all, err = readDestinations(tx, q)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read destinations: %w", err)
+		return nil, 0, fmt.Errorf("read destinations: %w", err)
 	}
-	return all, nil
+	return all, total, nil
 }
 
 // Destination reads a server.
@@ -63,19 +66,21 @@ type DestinationRoom struct {
 	Queued     int64 // when the first event was: milliseconds
 }
 
-// DestinationRooms reads the rooms of which a server has not been sent everything, in the order of their ids.
-func (s *Sender) DestinationRooms(ctx context.Context, server matrix.ServerName, after matrix.RoomID, limit int) (all []DestinationRoom, err error) {
-	if _, err := s.Destination(ctx, server); err != nil {
-		return nil, err
+// DestinationRooms reads the rooms of which a server has not been sent everything, in the order of their ids, and
+// counts them.
+func (s *Sender) DestinationRooms(ctx context.Context, server matrix.ServerName, from int64, limit int) (all []DestinationRoom, total int64, err error) {
+	d, err := s.Destination(ctx, server)
+	if err != nil {
+		return nil, 0, err
 	}
 	err = s.db.View(ctx, func(tx *store.Tx) error {
-		all, err = readDestinationRooms(tx, server, after, limit)
+		all, err = readDestinationRooms(tx, server, from, limit)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the rooms of a destination: %w", err)
+		return nil, 0, fmt.Errorf("read the rooms of a destination: %w", err)
 	}
-	return all, nil
+	return all, d.Waiting, nil
 }
 
 // Retry lets a server be tried at once that is left alone; false: it is not.

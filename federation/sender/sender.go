@@ -72,6 +72,12 @@ func (s *Sender) Run(ctx context.Context) error {
 	g.Go(func() error { return s.dispatch(ctx) })
 	g.Go(func() error { return s.heed(ctx) })
 	g.Go(func() error { return s.observe(ctx) })
+	g.Go(func() error {
+		if err := s.greet(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("greet other servers", "error", err)
+		}
+		return nil
+	})
 	return g.Wait()
 }
 
