@@ -164,7 +164,9 @@ func subscribed(is bool) json.RawMessage {
 }
 
 // standard are the rules of a server without extras.
-var standard = NewDefaults(Extras{})
+var standard = tableOf(Extras{})
+
+func tableOf(x Extras) *Defaults { return NewDefaults(x) }
 
 // of are the rules of a kind; nil is the standard rules.
 func (d *Defaults) of(k Kind) []Rule {
