@@ -14,7 +14,7 @@ const (
 	// same where the server was tried for it.
 	heardFor  = time.Minute
 	probedFor = 10 * time.Second
-	maxHeard = 10_000
+	maxHeard  = 10_000
 	// maxContacts bounds the contacts that wait to be looked at; who comes later is heard of again.
 	maxContacts = 1000
 )
