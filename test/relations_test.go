@@ -360,7 +360,7 @@ func TestRedactionTakesRelatedEventsAlong(t *testing.T) {
 		}
 
 		target := bob.Says(room, "a typo")
-		edit, reaction := about(bob, "m.room.message", "m.replace", target), about(alice, "m.reaction", "m.annotation", target)
+		edit, reaction := about(bob, "m.room.message", "m.replace", target), about(bob, "m.reaction", "m.annotation", target)
 		second := about(bob, "m.room.message", "m.replace", target)
 		redact(bob, target, `{"reason":"oops","with_rel_types":["m.replace"]}`)
 		until(alice, second)
