@@ -26,6 +26,7 @@ func (a *API) adminRoutes(r *httpapi.Router) {
 	a.adminUserViewRoutes(r)
 	a.adminTaskRoutes(r)
 	a.adminFederationRoutes(r)
+	a.adminMediaRoutes(r)
 }
 
 var errNoAdmin = matrix.Forbidden("only administrators of this server may do this")
