@@ -307,6 +307,8 @@ type Presence struct {
 type Rooms struct {
 	// The room version of new rooms where the client names none. See the specification, "Room Versions".
 	DefaultVersion matrix.RoomVersion `yaml:"default_version"`
+	// How long what a redaction takes from an event stays in the database, where no client can see it. 0s is for ever.
+	KeepRedacted Duration `yaml:"keep_redacted"`
 }
 
 // DelayedEvents says what users may leave to be sent later.
@@ -370,7 +372,7 @@ func Default() *Config {
 			MinimumLength: 8, Hash: "argon2id", Argon2Memory: 19 * 1024, Argon2Passes: 2, Argon2Threads: 1, BcryptCost: 12,
 		},
 		Sessions:      Sessions{AccessTokenLifetime: Duration(24 * time.Hour), LoginTokens: true},
-		Rooms:         Rooms{DefaultVersion: rules.Default},
+		Rooms:         Rooms{DefaultVersion: rules.Default, KeepRedacted: Duration(7 * 24 * time.Hour)},
 		Presence:      Presence{Enabled: true, MaxRoomMembers: 100},
 		DelayedEvents: DelayedEvents{MaxScheduled: 100, MaxDelay: Duration(30 * 24 * time.Hour)},
 		Media:         defaultMedia(),

@@ -56,7 +56,8 @@ func (s *Server) makeParts(ctx context.Context) error {
 
 	s.rooms = roomserver.New(roomserver.Options{
 		DB: s.db, Server: c.ServerName, KeyID: s.key.ID, Key: s.key.Private, Memory: int64(c.CacheMemory),
-		Notices: c.NoticesFrom(), MayInvite: s.accounts.MayInvite, Now: s.now, Log: s.logOf("rooms"),
+		KeepRedacted: time.Duration(c.Rooms.KeepRedacted),
+		Notices:      c.NoticesFrom(), MayInvite: s.accounts.MayInvite, Now: s.now, Log: s.logOf("rooms"),
 	})
 	s.runs("rooms", s.rooms.Run)
 	s.makeRemote()

@@ -1,11 +1,14 @@
 package roomserver
 
 import (
+	"context"
 	"fmt"
+	"strconv"
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
 	"astrocyte/roomserver/state"
+	"astrocyte/store"
 )
 
 // redaction is the effect of an accepted redaction on an event of the same room.
@@ -83,4 +86,44 @@ func (b *batch) noteAwaited(h *head, target *Event) error {
 		}
 	}
 	return nil
+}
+
+// JobForget is the kind of the job that removes what a redaction has taken from an event out of the database. Its key
+// is the event's nid.
+const JobForget = "forget redacted"
+
+// forgetLater lets what was redacted be forgotten after a while, in which it may be looked at by those who can
+// reach the database.
+func (b *batch) forgetLater() error {
+	if b.r.keepRedacted <= 0 {
+		return nil
+	}
+	for _, r := range b.redact {
+		key := strconv.FormatInt(r.target, 10)
+		if err := b.tx.Enqueue(store.Job{Kind: JobForget, Key: key, Delay: b.r.keepRedacted}); err != nil {
+			return fmt.Errorf("let %s be forgotten: %w", r.of.ID(), err)
+		}
+	}
+	return nil
+}
+
+// ForgetRedacted does a job of the kind JobForget: of a redacted event only that is kept which everybody may see.
+// The event's id, which is made of that, stays as it is.
+func (r *Rooms) ForgetRedacted(ctx context.Context, j store.Job) error {
+	nid, err := strconv.ParseInt(j.Key, 10, 64)
+	if err != nil {
+		return fmt.Errorf("a job names the event %q: %w", j.Key, err)
+	}
+	return r.db.Update(ctx, func(tx *store.Tx) error {
+		events, err := r.Events(tx, []int64{nid})
+		if err != nil {
+			return err
+		}
+		e := events[nid]
+		if e == nil || e.RedactedBy == 0 {
+			return nil // purged meanwhile
+		}
+		tx.AfterCommit(func() { r.events.Delete(nid) })
+		return replaceBytes(tx, nid, e.Event.Redact().Bytes())
+	})
 }

@@ -17,6 +17,9 @@ func (b *batch) writeRedactions() error {
 			return err
 		}
 	}
+	if err := b.forgetLater(); err != nil {
+		return err
+	}
 	var rows [][]any
 	for _, a := range b.awaited {
 		rows = append(rows, []any{a.room.Shard(), int64(a.room), string(a.target), a.by})
@@ -32,4 +35,10 @@ func awaitedBy(tx *store.Tx, room RoomNID, target matrix.EventID) ([]int64, erro
 	return store.Select(tx, scanNID, `
 		SELECT event_nid FROM awaited_redactions WHERE shard = $1 AND room_nid = $2 AND target = $3`,
 		room.Shard(), int64(room), string(target))
+}
+
+// replaceBytes replaces the stored bytes of an event.
+func replaceBytes(tx *store.Tx, nid int64, json []byte) error {
+	_, err := tx.Exec(`UPDATE event_json SET codec = 0, json = $3 WHERE shard = $1 AND event_nid = $2`, nid&0xff, nid, json)
+	return err
 }

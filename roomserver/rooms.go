@@ -50,27 +50,30 @@ type Options struct {
 	// MayInvite refuses invites that their target, a user of ours, does not want; nil: none is refused.
 	MayInvite func(ctx context.Context, inviter, target matrix.UserID) error
 	Memory    int64 // bytes that the caches may hold
-	Now       func() time.Time
-	Log       *slog.Logger
+	// KeepRedacted is how long what a redaction takes from an event stays in the database; 0: for ever.
+	KeepRedacted time.Duration
+	Now          func() time.Time
+	Log          *slog.Logger
 }
 
 // Rooms are the rooms that this server takes part in.
 type Rooms struct {
-	db      *store.DB
-	server  matrix.ServerName
-	keyID   matrix.KeyID
-	key     ed25519.PrivateKey
-	notices matrix.UserID
-	now     func() time.Time
-	log     *slog.Logger
-	states  *state.States
-	nids    *lru.Cache[matrix.RoomID, RoomNID]
-	events  *lru.Cache[int64, *Event]
-	graphs  *state.Graphs
-	parked  chan struct{} // who resolves a state over the budget
-	queue   chan *wish
-	invites func(ctx context.Context, inviter, target matrix.UserID) error
-	process string // who holds the leases of followers
+	db           *store.DB
+	server       matrix.ServerName
+	keyID        matrix.KeyID
+	key          ed25519.PrivateKey
+	notices      matrix.UserID
+	now          func() time.Time
+	log          *slog.Logger
+	states       *state.States
+	nids         *lru.Cache[matrix.RoomID, RoomNID]
+	events       *lru.Cache[int64, *Event]
+	graphs       *state.Graphs
+	parked       chan struct{} // who resolves a state over the budget
+	queue        chan *wish
+	invites      func(ctx context.Context, inviter, target matrix.UserID) error
+	keepRedacted time.Duration
+	process      string // who holds the leases of followers
 }
 
 // queueMost bounds the wishes that wait for the committer. Whoever finds it full waits to enter.
@@ -85,7 +88,7 @@ func New(o Options) *Rooms {
 		parked: make(chan struct{}, 1),
 		nids:   lru.New[matrix.RoomID, RoomNID](o.Memory / 16),
 		events: lru.New[int64, *Event](o.Memory * 5 / 16),
-		queue:  make(chan *wish, queueMost), invites: o.MayInvite,
+		queue:  make(chan *wish, queueMost), keepRedacted: o.KeepRedacted, invites: o.MayInvite,
 	}
 }
 

@@ -26,7 +26,7 @@ func open(t testing.TB, db *store.DB) *roomserver.Rooms {
 		t.Fatal(err)
 	}
 	r := roomserver.New(roomserver.Options{
-		DB: db, Server: server, KeyID: "ed25519:1", Key: key, Memory: 64 << 20, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		DB: db, Server: server, KeyID: "ed25519:1", Key: key, Memory: 64 << 20, KeepRedacted: time.Hour, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
