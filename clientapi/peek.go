@@ -44,7 +44,7 @@ func (a *API) eventByTime(ctx context.Context, c *httpapi.Caller, q *byTimeReque
 	if err != nil {
 		return nil, err
 	}
-	e, err := a.rooms.EventByTime(ctx, v, q.RoomID, *q.TS, q.Dir == "b")
+	e, err := a.remote.EventByTime(ctx, v, q.RoomID, *q.TS, q.Dir == "b")
 	if err != nil {
 		return nil, err
 	}

@@ -80,6 +80,7 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.mediaRoutes(r)
 	a.hierarchyRoutes(r)
 	a.deviceRoutes(r)
+	a.timeRoutes(r)
 }
 
 // none is a request without parameters.

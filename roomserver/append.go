@@ -132,7 +132,7 @@ func (b *batch) build(h *head, d *Draft, auth []*Event) (*Event, error) {
 	}
 	e := &Event{
 		NID: nid<<8 | h.nid.Shard(), Room: h.nid, Status: statusAccepted,
-		SnapBefore: h.state.NID(), PrevNIDs: slices.Clone(h.extremities),
+		SnapBefore: h.state.NID(), PrevNIDs: slices.Clone(h.extremities[:min(len(h.extremities), prevMost)]),
 	}
 	if d.Txn != nil && (d.Txn.Device != "" || d.Delay != nil) {
 		e.TxnDevice, e.TxnID = d.Txn.Device, d.Txn.ID
@@ -147,7 +147,7 @@ func (b *batch) build(h *head, d *Draft, auth []*Event) (*Event, error) {
 	if h.version.EventIDInside {
 		p.EventID = matrix.EventID("$" + randomText() + ":" + string(b.r.server))
 	}
-	for _, x := range h.extremities {
+	for _, x := range e.PrevNIDs {
 		prev, err := b.event(x)
 		if err != nil {
 			return nil, fmt.Errorf("load an extremity: %w", err)
@@ -197,7 +197,7 @@ func (b *batch) refusal(st *state.State, ev *rules.Event) (*rules.Refused, error
 	return nil, err
 }
 
-// advance gives a draft its place behind all extremities of the room, and the room its new state.
+// advance gives a draft its place behind the extremities of the room, and the room its new state.
 func (b *batch) advance(h *head, s *staged) error {
 	next := h.state
 	if s.Tuple != 0 {
@@ -207,7 +207,8 @@ func (b *batch) advance(h *head, s *staged) error {
 		}
 		s.SnapAfter = next.NID()
 	}
-	return b.place(h, s, next, []int64{s.NID})
+	left := append(slices.Clone(h.extremities[len(s.PrevNIDs):]), s.NID)
+	return b.place(h, s, next, left)
 }
 
 // place puts an event into the timeline behind the newest, and gives the room its new state and

@@ -3,6 +3,7 @@ package roomserver
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
@@ -27,37 +28,73 @@ func (r *Rooms) EventByTime(ctx context.Context, v Viewer, room matrix.RoomID, t
 		if err != nil {
 			return err
 		}
-		items, err := r.aroundTime(tx, a, ts)
+		found, err = r.nearest(tx, a, byTime{ts, backward, func(e *Event, it Item) (bool, error) {
+			seen, _, err := look.sees(e, it)
+			return seen == rules.VisibleInFull, err
+		}})
+		return err
+	})
+	return found, notThere(found, err)
+}
+
+// EventByTimeFor is EventByTime for another server, which must be in the room.
+//
+// Spec: SS GET /_matrix/federation/v1/timestamp_to_event/{roomId}
+func (r *Rooms) EventByTimeFor(ctx context.Context, asks matrix.ServerName, room matrix.RoomID, ts int64, backward bool) (*Event, error) {
+	var found *Event
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		h, err := r.headFor(tx, room, asks)
+		if err == nil {
+			err = r.admits(tx, h, asks)
+		}
 		if err != nil {
 			return err
 		}
-		found, err = r.nearest(tx, look, items, ts, backward)
+		look := r.serverSight(tx, h, asks)
+		found, err = r.nearest(tx, Access{Room: h.Room, Head: h, Seq: h.Seq}, byTime{ts, backward, func(e *Event, _ Item) (bool, error) {
+			return look.sees(e)
+		}})
 		return err
 	})
-	if err == nil && found == nil {
-		err = matrix.NotFound("the room has no event that you may see on that side of the time")
+	return found, notThere(found, err)
+}
+
+func notThere(e *Event, err error) error {
+	if err == nil && e == nil {
+		return matrix.NotFound("the room has no event that you may see on that side of the time")
 	}
-	return found, err
+	return err
+}
+
+// byTime asks for the event nearest to a time, of those that somebody sees.
+type byTime struct {
+	ts       int64
+	backward bool
+	sees     func(e *Event, it Item) (bool, error)
 }
 
 // aroundTime finds the places of a room among which an event of a time is sought, oldest first.
 func (r *Rooms) aroundTime(tx *store.Tx, a Access, ts int64) ([]Item, error) {
-	after := a.Seq - scanMost
-	older, err := itemsBefore(tx, a.Room, after+1, 1)
+	items, err := itemsBefore(tx, a.Room, a.Seq+1, scanMost+1)
 	if err != nil {
 		return nil, err
 	}
-	if len(older) > 0 {
-		met, err := r.timeMet(tx, a, ts)
-		if err != nil {
-			return nil, err
-		}
-		after = met - scanMost/2
+	if len(items) <= scanMost {
+		slices.Reverse(items)
+		return items, nil
 	}
-	items, err := itemsAfter(tx, a.Room, after, scanMost)
-	for i, it := range items {
-		if it.Seq > a.Seq {
-			return items[:i], err
+	met, err := r.timeMet(tx, a, ts)
+	if err != nil {
+		return nil, err
+	}
+	if items, err = itemsBefore(tx, a.Room, met, scanMost/2); err != nil {
+		return nil, err
+	}
+	slices.Reverse(items)
+	after, err := itemsAfter(tx, a.Room, met-1, scanMost/2)
+	for _, it := range after {
+		if it.Seq <= a.Seq {
+			items = append(items, it)
 		}
 	}
 	return items, err
@@ -89,8 +126,12 @@ func (r *Rooms) timeMet(tx *store.Tx, a Access, ts int64) (int64, error) {
 	return low, nil
 }
 
-// nearest finds the event of the places that is nearest to a time.
-func (r *Rooms) nearest(tx *store.Tx, look *sight, items []Item, ts int64, backward bool) (*Event, error) {
+// nearest finds the event that is asked for; nil: there is none.
+func (r *Rooms) nearest(tx *store.Tx, a Access, q byTime) (*Event, error) {
+	items, err := r.aroundTime(tx, a, q.ts)
+	if err != nil {
+		return nil, err
+	}
 	nids := make([]int64, len(items))
 	for i, it := range items {
 		nids[i] = it.NID
@@ -103,18 +144,18 @@ func (r *Rooms) nearest(tx *store.Tx, look *sight, items []Item, ts int64, backw
 	for _, it := range items {
 		e, ok := events[it.NID]
 		if !ok {
-			return nil, fmt.Errorf("the timeline of room %d names the event %d, which is not there", look.room, it.NID)
+			return nil, fmt.Errorf("the timeline of room %d names the event %d, which is not there", a.Room, it.NID)
 		}
 		at := e.OriginServerTS()
-		if backward && (at > ts || best != nil && at < best.OriginServerTS()) ||
-			!backward && (at < ts || best != nil && at >= best.OriginServerTS()) {
+		if q.backward && (at > q.ts || best != nil && at < best.OriginServerTS()) ||
+			!q.backward && (at < q.ts || best != nil && at >= best.OriginServerTS()) {
 			continue
 		}
-		seen, _, err := look.sees(e, it)
+		seen, err := q.sees(e, it)
 		if err != nil {
 			return nil, err
 		}
-		if seen == rules.VisibleInFull {
+		if seen {
 			best = e
 		}
 	}

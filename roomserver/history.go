@@ -91,6 +91,11 @@ func (r *Rooms) hole(h Head, g gap) (Hole, bool, error) {
 // to nobody, and change nothing of the room as it is. It gives how many were put there.
 func (r *Rooms) AddHistory(ctx context.Context, hole Hole, events []*rules.Event, told map[matrix.EventID][]matrix.EventID) (int, error) {
 	c := &reception{r: r, gap: true}
+	return r.addOld(ctx, c, hole, func() (int, error) { return c.fillHole(hole, events, told) })
+}
+
+// addOld commits what a reception stages of history.
+func (r *Rooms) addOld(ctx context.Context, c *reception, hole Hole, stage func() (int, error)) (int, error) {
 	err := r.db.View(ctx, func(tx *store.Tx) (err error) {
 		c.room, err = r.known(tx, hole.Room)
 		return err
@@ -103,7 +108,7 @@ func (r *Rooms) AddHistory(ctx context.Context, hole Hole, events []*rules.Event
 		err := r.commit(ctx, []RoomNID{c.room}, func(b *batch) error {
 			c.begin(b)
 			var err error
-			added, err = c.fillHole(hole, events, told)
+			added, err = stage()
 			return err
 		})
 		var open *unresolved
@@ -131,11 +136,9 @@ func (c *reception) fillHole(hole Hole, events []*rules.Event, told map[matrix.E
 	if i < 0 {
 		return 0, nil // somebody else has filled it
 	}
-	floor := int64(-maxSeq)
-	if below, err := itemsBefore(c.b.tx, h.nid, hole.Seq, 1); err != nil {
+	floor, err := c.floor(h, hole)
+	if err != nil {
 		return 0, err
-	} else if len(below) > 0 {
-		floor = below[0].Seq
 	}
 	var past []*staged
 	var lacks []matrix.EventID // before what was added
@@ -261,4 +264,79 @@ func (c *reception) narrow(h *head, g gap, past []*staged, lacks []matrix.EventI
 		return errors.Join(writeGap(c.b.tx, gap{room: h.nid, seq: g.seq}), writeGap(c.b.tx, left))
 	})
 	return nil
+}
+
+// HoleAt finds the gap in which an event of a time stands, as times rise; false: the timeline has no gap.
+func (r *Rooms) HoleAt(ctx context.Context, room matrix.RoomID, ts int64) (Hole, bool, error) {
+	var hole Hole
+	var found bool
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		found = false
+		h, ok, err := r.headByID(tx, room)
+		if err != nil || !ok {
+			return err
+		}
+		gaps, err := gapsOf(tx, h.Room)
+		if err != nil {
+			return err
+		}
+		for i, g := range slices.Backward(gaps) {
+			behind, err := itemsAfter(tx, h.Room, g.seq-1, 1)
+			if err != nil || len(behind) == 0 {
+				return err
+			}
+			e, err := r.event(tx, behind[0].NID)
+			if err != nil {
+				return err
+			}
+			if e.OriginServerTS() >= ts || i == 0 {
+				hole, found, err = r.hole(h, g)
+				return err
+			}
+		}
+		return nil
+	})
+	return hole, found, err
+}
+
+// AddIsland puts one verified event into the middle of a hole of the timeline, with the state before it as
+// another server told it. What is missing on both its sides stays so.
+func (r *Rooms) AddIsland(ctx context.Context, hole Hole, ev *rules.Event, told []matrix.EventID) error {
+	c := &reception{r: r, ev: ev, told: told, gap: true}
+	_, err := r.addOld(ctx, c, hole, func() (int, error) { return c.island(hole) })
+	return err
+}
+
+// island stages an event in the middle of a hole.
+func (c *reception) island(hole Hole) (int, error) {
+	h, err := c.head()
+	if err != nil {
+		return 0, err
+	}
+	floor, err := c.floor(h, hole)
+	if err != nil {
+		return 0, err
+	}
+	s, lacks, err := c.old(h)
+	if err != nil || s == nil {
+		return 0, err
+	}
+	s.seq = hole.Seq - gapWidth
+	if s.seq <= floor {
+		s.seq = floor + (hole.Seq-floor)/2
+	}
+	if s.seq <= floor || s.seq >= hole.Seq {
+		return 0, nil
+	}
+	c.b.past = append(c.b.past, s)
+	return 1, c.narrow(h, gap{room: h.nid, seq: s.seq}, nil, lacks)
+}
+
+// floor is the newest place below a hole.
+func (c *reception) floor(h *head, hole Hole) (int64, error) {
+	below, err := itemsBefore(c.b.tx, h.nid, hole.Seq, 1)
+	if err != nil || len(below) == 0 {
+		return -maxSeq, err
+	}
+	return below[0].Seq, nil
 }

@@ -72,6 +72,9 @@ func (b *batch) noteMove(h *head, by *staged, old, young int64) error {
 		m.event, *side.is = e, e.Membership()
 	}
 	user, _ := m.event.StateKey()
+	if !storable(user) { // no user can have such an id
+		return nil
+	}
 	m.user = matrix.UserID(user)
 	h.joined += count(m.is == matrix.Join) - count(m.was == matrix.Join)
 	h.invited += count(m.is == matrix.Invite) - count(m.was == matrix.Invite)

@@ -46,8 +46,10 @@ func (b *batch) look(room RoomNID, ids []matrix.EventID) (*names, error) {
 	for _, id := range ids {
 		if e, ok := b.byID[id]; ok {
 			in.of[id] = known{e.NID, e.Room, e.Status}
-		} else {
-			in.of[id] = known{}
+			continue
+		}
+		in.of[id] = known{}
+		if storable(string(id)) {
 			older = append(older, id)
 		}
 	}
@@ -83,9 +85,10 @@ func (in *names) elsewhere(id matrix.EventID) bool {
 	return k.status != 0 && k.room != in.room
 }
 
-// mention gives the number of an event that is referred to, known or not; 0 for one of another room.
+// mention gives the number of an event that is referred to, known or not; 0 for one of another room, and for
+// what can be nobody's id.
 func (in *names) mention(id matrix.EventID) (int64, error) {
-	if in.elsewhere(id) {
+	if in.elsewhere(id) || !storable(string(id)) {
 		return 0, nil
 	}
 	if k := in.of[id]; k.nid != 0 {

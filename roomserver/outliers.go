@@ -3,6 +3,7 @@ package roomserver
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
@@ -22,7 +23,7 @@ func (r *Rooms) Unknown(ctx context.Context, room matrix.RoomID, ids []matrix.Ev
 			return err
 		}
 		out = nil
-		rows, err := readKnown(tx, ids)
+		rows, err := readKnown(tx, slices.DeleteFunc(slices.Clone(ids), func(id matrix.EventID) bool { return !storable(string(id)) }))
 		for _, id := range ids {
 			if k := rows[id]; k.status == 0 || k.room != nid {
 				out = append(out, id)

@@ -77,6 +77,9 @@ func (r *Rooms) receive(ctx context.Context, c *reception) (Status, error) {
 		})
 		var open *unresolved
 		if !errors.As(err, &open) {
+			if err == nil && c.many {
+				err = r.merge(ctx, c.room)
+			}
 			return status, err
 		}
 		if err := c.resolve(ctx, open); err != nil {

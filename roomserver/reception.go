@@ -34,6 +34,7 @@ type reception struct {
 	b     *batch           // of this try
 	made  map[int64]*Event // events that are not stored yet
 	heard bool             // the event's id was known before
+	many  bool             // the room has more extremities than it should have
 	tried map[string]tried
 }
 
@@ -197,6 +198,7 @@ func (c *reception) accept(h *head, e *Event, near *surroundings, after *state.S
 	if err != nil {
 		return err
 	}
+	c.many = len(extremities) > extremitiesMost
 	current := h.state
 	switch {
 	case c.entering:

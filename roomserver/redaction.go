@@ -29,7 +29,7 @@ type awaited struct {
 //
 // Spec: RV 3 "Handling redactions".
 func (b *batch) noteRedaction(h *head, st *state.State, e *Event) error {
-	if e.Type() != "m.room.redaction" || e.Redacts() == "" {
+	if e.Type() != "m.room.redaction" || !storable(string(e.Redacts())) {
 		return nil
 	}
 	target, err := b.eventByID(h.nid, e.Redacts())
@@ -37,9 +37,7 @@ func (b *batch) noteRedaction(h *head, st *state.State, e *Event) error {
 		return err
 	}
 	if target == nil {
-		if storable(string(e.Redacts())) {
-			b.awaited = append(b.awaited, awaited{h.nid, e.Redacts(), e.NID})
-		}
+		b.awaited = append(b.awaited, awaited{h.nid, e.Redacts(), e.NID})
 		return nil
 	}
 	return b.redactBy(st, e, target)

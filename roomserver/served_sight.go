@@ -26,8 +26,20 @@ func (r *Rooms) serverSight(tx *store.Tx, h Head, server matrix.ServerName) *ser
 //
 // Spec: SS "Backfilling and retrieving missing events".
 func (s *serverSight) show(e *Event) (*rules.Event, error) {
+	seen, err := s.sees(e)
+	if err != nil {
+		return nil, err
+	}
+	if !seen {
+		return e.Redact(), nil
+	}
+	return e.asTold(), nil
+}
+
+// sees says whether the server may see an event in full.
+func (s *serverSight) sees(e *Event) (bool, error) {
 	if e.Tuple != 0 && e.Status == statusOutlier {
-		return e.asTold(), nil
+		return true, nil
 	}
 	snap := e.SnapAfter
 	if snap == 0 {
@@ -37,14 +49,11 @@ func (s *serverSight) show(e *Event) (*rules.Event, error) {
 	if !ok {
 		var err error
 		if visible, err = s.visible(snap); err != nil {
-			return nil, err
+			return false, err
 		}
 		s.memo[snap] = visible
 	}
-	if !visible {
-		return e.Redact(), nil
-	}
-	return e.asTold(), nil
+	return visible, nil
 }
 
 func (s *serverSight) visible(snap int64) (bool, error) {

@@ -105,7 +105,7 @@ func (r *Rooms) walk(tx *store.Tx, h Head, w Walk) ([]*Event, error) {
 
 // eventsByID finds those of the events that are here and have their place.
 func (r *Rooms) eventsByID(tx *store.Tx, room RoomNID, ids []matrix.EventID) ([]*Event, error) {
-	rows, err := readKnown(tx, ids)
+	rows, err := readKnown(tx, slices.DeleteFunc(slices.Clone(ids), func(id matrix.EventID) bool { return !storable(string(id)) }))
 	if err != nil {
 		return nil, err
 	}

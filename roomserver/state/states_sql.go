@@ -1,8 +1,10 @@
 package state
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"astrocyte/roomserver/rules"
 	"astrocyte/store"
@@ -55,14 +57,14 @@ type Made struct {
 
 func readTuple(tx *store.Tx, key rules.StateKey) (int64, bool, error) {
 	return store.One(tx, scanInt, `
-		SELECT tuple_nid FROM tuples WHERE type = $1 AND state_key = $2`, key.Type, key.Key)
+		SELECT tuple_nid FROM tuples WHERE type = $1 AND state_key = $2`, asText(key.Type), asText(key.Key))
 }
 
 // insertTuple gives the nid under which the key is known, which another node may have given before.
 func insertTuple(tx *store.Tx, key rules.StateKey, nid int64) (int64, error) {
 	_, err := tx.Exec(`
 		INSERT INTO tuples (type, state_key, tuple_nid) VALUES ($1, $2, $3)
-		ON CONFLICT (type, state_key) DO NOTHING`, key.Type, key.Key, nid)
+		ON CONFLICT (type, state_key) DO NOTHING`, asText(key.Type), asText(key.Key), nid)
 	if err != nil {
 		return 0, err
 	}
@@ -78,7 +80,7 @@ func readKeys(tx *store.Tx, tuples []int64) (map[int64]rules.StateKey, error) {
 		if err := r.Scan(&t, &key.Type, &key.Key); err != nil {
 			return err
 		}
-		out[t] = key
+		out[t] = rules.StateKey{Type: ofText(key.Type), Key: ofText(key.Key)}
 		return nil
 	}, `SELECT tuple_nid, type, state_key FROM tuples WHERE tuple_nid {IN $1 INT8}`, store.List(tuples))
 	return out, err
@@ -90,4 +92,28 @@ func scanInt(r store.Row) (n int64, err error) { return n, r.Scan(&n) }
 func Purge(tx *store.Tx, shard, room int64) error {
 	_, err := tx.Exec(`DELETE FROM state_snapshots WHERE shard = $1 AND room_nid = $2`, shard, room)
 	return err
+}
+
+// escaped begins a text that stands for another one, in hexadecimal digits.
+const escaped = "\x01"
+
+// asText makes of a type or state key what every database takes as text: without the character 0.
+func asText(s string) string {
+	if strings.IndexByte(s, 0) < 0 && !strings.HasPrefix(s, escaped) {
+		return s
+	}
+	return escaped + hex.EncodeToString([]byte(s))
+}
+
+// ofText undoes asText.
+func ofText(s string) string {
+	digits, is := strings.CutPrefix(s, escaped)
+	if !is {
+		return s
+	}
+	text, err := hex.DecodeString(digits)
+	if err != nil {
+		return s
+	}
+	return string(text)
 }
