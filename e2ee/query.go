@@ -52,11 +52,14 @@ func (e *Encryption) Query(ctx context.Context, asker matrix.UserID, wanted Want
 	if err != nil {
 		return nil, err
 	}
+	if err := e.beginKeeping(ctx, kept.unknown); err != nil { // before the asking: what changes meanwhile is heard of
+		return nil, err
+	}
 	if len(kept.missing) > 0 {
 		k.Failures = askAll(ctx, e, wait, byServer(kept.missing), e.remote.QueryKeys, kept.take)
 	}
 	kept.addTo(k)
-	return k, e.beginKeeping(ctx, kept.unknown)
+	return k, nil
 }
 
 // sortWanted tells our users from those of other servers.

@@ -31,7 +31,7 @@ const (
 // world is one node.
 type world struct {
 	*e2ee.Encryption
-	t        *testing.T
+	t        testing.TB
 	db       *store.DB
 	accounts *account.Accounts
 	rooms    *roomserver.Rooms
@@ -39,12 +39,12 @@ type world struct {
 }
 
 // start makes a node over a database. Two nodes may be over one PostgreSQL.
-func start(t *testing.T, dsn, folder string) *world {
+func start(t testing.TB, dsn, folder string) *world {
 	t.Helper()
 	return startServer(t, dsn, folder, "example.org")
 }
 
-func startServer(t *testing.T, dsn, folder string, server matrix.ServerName) *world {
+func startServer(t testing.TB, dsn, folder string, server matrix.ServerName) *world {
 	t.Helper()
 	b := bus.NewLocal()
 	w := &world{t: t, wakes: b, db: testkit.Open(t, store.Options{DSN: dsn, Bus: b})}
@@ -77,7 +77,7 @@ type key struct {
 	public  string
 }
 
-func newKey(t *testing.T) key {
+func newKey(t testing.TB) key {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -87,13 +87,13 @@ func newKey(t *testing.T) key {
 }
 
 // keyOf is the key of a seed.
-func keyOf(t *testing.T, seed []byte) key {
+func keyOf(t testing.TB, seed []byte) key {
 	t.Helper()
 	private := ed25519.NewKeyFromSeed(seed)
 	return key{private, canonicaljson.Base64(private.Public().(ed25519.PublicKey))}
 }
 
-func (k key) sign(t *testing.T, user matrix.UserID, id string, object any) json.RawMessage {
+func (k key) sign(t testing.TB, user matrix.UserID, id string, object any) json.RawMessage {
 	t.Helper()
 	raw, err := canonicaljson.Marshal(object)
 	if err != nil {
@@ -107,7 +107,7 @@ func (k key) sign(t *testing.T, user matrix.UserID, id string, object any) json.
 }
 
 // identity makes the keys of a device, signed by it.
-func (k key) identity(t *testing.T, user matrix.UserID, device matrix.DeviceID) json.RawMessage {
+func (k key) identity(t testing.TB, user matrix.UserID, device matrix.DeviceID) json.RawMessage {
 	t.Helper()
 	return k.sign(t, user, string(device), map[string]any{
 		"user_id": user, "device_id": device, "algorithms": []string{"m.olm.v1.curve25519-aes-sha2"},
@@ -116,7 +116,7 @@ func (k key) identity(t *testing.T, user matrix.UserID, device matrix.DeviceID) 
 }
 
 // oneTime makes n one-time keys of a device, named from the number first on.
-func (k key) oneTime(t *testing.T, user matrix.UserID, device matrix.DeviceID, first, n int) map[string]json.RawMessage {
+func (k key) oneTime(t testing.TB, user matrix.UserID, device matrix.DeviceID, first, n int) map[string]json.RawMessage {
 	t.Helper()
 	keys := make(map[string]json.RawMessage, n)
 	for i := range n {
@@ -126,7 +126,7 @@ func (k key) oneTime(t *testing.T, user matrix.UserID, device matrix.DeviceID, f
 }
 
 // oneTimeOf is oneTime with keys that are the same each time.
-func (k key) oneTimeOf(t *testing.T, user matrix.UserID, device matrix.DeviceID, first, n int) map[string]json.RawMessage {
+func (k key) oneTimeOf(t testing.TB, user matrix.UserID, device matrix.DeviceID, first, n int) map[string]json.RawMessage {
 	t.Helper()
 	keys := make(map[string]json.RawMessage, n)
 	for i := first; i < first+n; i++ {
@@ -164,7 +164,7 @@ func (w *world) mustClaim(user matrix.UserID, device matrix.DeviceID) string {
 }
 
 // refused says that an error is the caller's fault, of a code.
-func refused(t *testing.T, err error, code matrix.Code) {
+func refused(t testing.TB, err error, code matrix.Code) {
 	t.Helper()
 	var e *matrix.Error
 	if !errors.As(err, &e) || e.Code != code {
