@@ -53,9 +53,11 @@ type Inbound struct {
 const (
 	// receivers and fillers bound the rooms of which events are received at a time; the latter ask other
 	// servers meanwhile.
-	receivers   = 32
-	fillers     = 32
-	fillTime    = 5 * time.Minute
+	receivers = 32
+	fillers   = 32
+	// receiveTime and fillTime bound a run of their jobs, and so how long a room waits whose node died meanwhile.
+	receiveTime = time.Minute
+	fillTime    = 2 * time.Minute
 	sweepEvery  = 10 * time.Minute
 	answersKept = 24 * time.Hour
 )
@@ -90,7 +92,7 @@ func New(o Options) *Inbound {
 // Run receives what was taken, until the context ends.
 func (i *Inbound) Run(ctx context.Context) error {
 	jobs, err := store.NewJobs(i.db,
-		store.JobHandler{Kind: jobReceive, Do: i.receiveRoom, Parallel: receivers},
+		store.JobHandler{Kind: jobReceive, Do: i.receiveRoom, Parallel: receivers, Patience: receiveTime},
 		store.JobHandler{Kind: jobFill, Do: i.fillRoom, Parallel: fillers, Patience: fillTime},
 	)
 	if err != nil {

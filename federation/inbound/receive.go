@@ -23,6 +23,7 @@ const (
 
 const (
 	receiveMost = 100 // events that are received at a time
+	receiveTurn = 5 * time.Second
 	// fillPause is how long it takes until what is before an event is asked for again, doubled with each further time
 	// up to fillRest; after so many times the event is given up.
 	fillPause   = 10 * time.Second
@@ -42,7 +43,10 @@ type staged struct {
 
 // receiveRoom receives the events of a room for which nothing has to be fetched.
 func (i *Inbound) receiveRoom(ctx context.Context, j store.Job) error {
-	for {
+	for began := time.Now(); ; {
+		if time.Since(began) > receiveTurn { // others have a turn
+			return i.db.Update(ctx, func(tx *store.Tx) error { return tx.Enqueue(store.Job{Kind: jobReceive, Key: j.Key}) })
+		}
 		room, events, err := i.read(ctx, j, false)
 		if err != nil {
 			return err
