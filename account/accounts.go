@@ -41,6 +41,8 @@ type Options struct {
 type Hooks struct {
 	// DevicesGone removes what belongs to devices that are deleted: keys, messages, pushers.
 	DevicesGone []func(tx *store.Tx, user matrix.UserID, devices []matrix.DeviceID) error
+	// DeviceRenamed notes, in the transaction that renames it, that a device has another name.
+	DeviceRenamed func(tx *store.Tx, user matrix.UserID, device matrix.DeviceID) error
 	// Deactivated removes what belongs to a user whose account ends, in the same transaction.
 	Deactivated []func(tx *store.Tx, user matrix.UserID, erase bool) error
 	// ProfileChanged notes, in the transaction that changes a profile field, that rooms must be told of it.

@@ -64,6 +64,9 @@ func (a *Accounts) RenameDevice(ctx context.Context, user matrix.UserID, id matr
 	err = a.db.Update(ctx, func(tx *store.Tx) (err error) {
 		if found, err = renameDevice(tx, user, id, name); found {
 			tx.Announce(bus.Change{Kind: bus.User, Key: string(user)})
+			if err == nil && a.hooks.DeviceRenamed != nil {
+				err = a.hooks.DeviceRenamed(tx, user, id)
+			}
 		}
 		return err
 	})

@@ -261,6 +261,8 @@ type Federation struct {
 	Deny []string `yaml:"deny"`
 	// Whether other servers may read this server's room directory.
 	PublicRooms bool `yaml:"public_rooms"`
+	// Whether other servers are told the names of their devices that users have chosen.
+	DeviceNames bool `yaml:"device_names"`
 	// Where other servers reach this one, such as matrix.example.org:443. It is told to them at
 	// https://<server_name>/.well-known/matrix/server. Empty: they find it by DNS, at port 8448.
 	WellKnown matrix.ServerName `yaml:"well_known"`

@@ -25,22 +25,25 @@ type Options struct {
 	Bus      bus.Bus
 	// Folder is where it is noted which database this node has seen last; empty: nowhere.
 	Folder string
-	Log    *slog.Logger
-	Now    func() time.Time
+	// TellNames tells other servers the names of devices.
+	TellNames bool
+	Log       *slog.Logger
+	Now       func() time.Time
 }
 
 // Encryption keeps keys, and messages to devices.
 type Encryption struct {
-	db       *store.DB
-	server   matrix.ServerName
-	accounts *account.Accounts
-	rooms    *roomserver.Rooms
-	bus      bus.Bus
-	log      *slog.Logger
-	now      func() time.Time
-	devices  *lru.Cache[deviceID, deviceState]
-	epoch    epoch
-	remote   Remote
+	db        *store.DB
+	server    matrix.ServerName
+	accounts  *account.Accounts
+	rooms     *roomserver.Rooms
+	bus       bus.Bus
+	log       *slog.Logger
+	now       func() time.Time
+	devices   *lru.Cache[deviceID, deviceState]
+	epoch     epoch
+	remote    Remote
+	tellNames bool // of devices, to other servers
 }
 
 // New makes the encryption of a server.
@@ -52,7 +55,7 @@ func New(o Options) *Encryption {
 		o.Now = time.Now
 	}
 	return &Encryption{
-		db: o.DB, server: o.Server, accounts: o.Accounts, rooms: o.Rooms, bus: o.Bus, epoch: epoch{folder: o.Folder}, log: o.Log, now: o.Now,
+		db: o.DB, server: o.Server, accounts: o.Accounts, rooms: o.Rooms, bus: o.Bus, epoch: epoch{folder: o.Folder}, tellNames: o.TellNames, log: o.Log, now: o.Now,
 		devices: lru.New[deviceID, deviceState](maxDeviceStates),
 	}
 }
@@ -122,6 +125,18 @@ func (e *Encryption) sweep(ctx context.Context) error {
 func (e *Encryption) millis() int64 { return e.now().UnixMilli() }
 
 func (e *Encryption) ours(user matrix.UserID) bool { return user.Server() == e.server }
+
+// DeviceRenamed notes that a device has another name, where others are told of it.
+func (e *Encryption) DeviceRenamed(tx *store.Tx, user matrix.UserID, device matrix.DeviceID) error {
+	if !e.tellNames {
+		return nil
+	}
+	known, err := withKeys(tx, user, []matrix.DeviceID{device})
+	if err != nil || len(known) == 0 {
+		return err
+	}
+	return e.listChanged(tx, user, device)
+}
 
 // DevicesGone removes what belongs to devices that are deleted.
 func (e *Encryption) DevicesGone(tx *store.Tx, user matrix.UserID, devices []matrix.DeviceID) error {

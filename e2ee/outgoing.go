@@ -25,6 +25,7 @@ type Outgoing struct {
 	EDUs     []EDU
 	messages int64 // the last message among them
 	lists    map[matrix.UserID]listsTold
+	asker    matrix.UserID // as which the server sees the keys
 }
 
 // listsTold is up to where the changes of a user are told, and the last stream id among them, which those
@@ -33,7 +34,7 @@ type listsTold struct{ upto, stream int64 }
 
 // Waiting reads what waits for a server, at most so many EDUs: messages to devices first.
 func (e *Encryption) Waiting(tx *store.Tx, to matrix.ServerName, limit int) (*Outgoing, error) {
-	out := &Outgoing{lists: make(map[matrix.UserID]listsTold)}
+	out := &Outgoing{lists: make(map[matrix.UserID]listsTold), asker: e.anotherServer()}
 	messages, err := readOutbound(tx, to, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the messages for %s: %w", to, err)
@@ -71,7 +72,7 @@ func (o *Outgoing) add(tx *store.Tx, to matrix.ServerName, c listChange) error {
 		}
 	}
 	k := newKeys()
-	if err := k.read(tx, "", c.user, []matrix.DeviceID{c.device}); err != nil {
+	if err := k.read(tx, o.asker, c.user, []matrix.DeviceID{c.device}); err != nil {
 		return err
 	}
 	told.upto = c.pos
@@ -95,6 +96,9 @@ func (o *Outgoing) add(tx *store.Tx, to matrix.ServerName, c listChange) error {
 		}
 		if keys := k.Devices[c.user][c.device]; keys != nil {
 			content["keys"] = keys
+			if name := nameIn(keys); name != "" {
+				content["device_display_name"] = name
+			}
 		} else if !there {
 			content["deleted"] = true
 		}

@@ -91,14 +91,27 @@ func (k *Keys) readAll(tx *store.Tx, asker matrix.UserID, wanted Wanted) error {
 	return nil
 }
 
-// read reads the keys of one user. An asker without a name is another server, to which names of devices are
-// not told.
+// Askers that are another server: one that is not told the names of devices, and one that is.
+const (
+	stranger  matrix.UserID = ""
+	confidant matrix.UserID = "*"
+)
+
+// anotherServer is another server as asker.
+func (e *Encryption) anotherServer() matrix.UserID {
+	if e.tellNames {
+		return confidant
+	}
+	return stranger
+}
+
+// read reads the keys of one user.
 func (k *Keys) read(tx *store.Tx, asker, user matrix.UserID, only []matrix.DeviceID) error {
 	signed, err := readSignatures(tx, user, user)
 	if err != nil {
 		return err
 	}
-	if asker != user && asker != "" {
+	if asker != user && asker != stranger && asker != confidant {
 		theirs, err := readSignatures(tx, asker, user)
 		if err != nil {
 			return err
@@ -111,7 +124,7 @@ func (k *Keys) read(tx *store.Tx, asker, user matrix.UserID, only []matrix.Devic
 	}
 	k.Devices[user] = make(map[matrix.DeviceID]json.RawMessage, len(devices))
 	for _, d := range devices {
-		if asker == "" {
+		if asker == stranger {
 			d.name = ""
 		}
 		k.Devices[user][d.id] = d.withName(withSignatures(d.object, string(d.id), signed))

@@ -13,7 +13,7 @@ import (
 // What other servers may ask about users of this one.
 
 // QueryOurs reads keys of users of this server as another one may see them: with the signatures of their
-// owners alone, and without names of devices, which are nobody else's business.
+// owners alone, and without names of devices, which are nobody else's business unless the settings say so.
 //
 // Spec: POST /_matrix/federation/v1/user/keys/query
 func (e *Encryption) QueryOurs(ctx context.Context, wanted Wanted) (*ServedKeys, error) {
@@ -27,7 +27,7 @@ func (e *Encryption) QueryOurs(ctx context.Context, wanted Wanted) (*ServedKeys,
 	var k *Keys
 	err = e.db.View(ctx, func(tx *store.Tx) error {
 		k = newKeys()
-		return k.readAll(tx, "", ours)
+		return k.readAll(tx, e.anotherServer(), ours)
 	})
 	if err != nil {
 		return nil, err
@@ -49,12 +49,12 @@ func (e *Encryption) ListOurs(ctx context.Context, user matrix.UserID) (*DeviceL
 			return matrix.NotFound("there is no user %s", user)
 		}
 		k := newKeys()
-		if err := k.read(tx, "", user, nil); err != nil {
+		if err := k.read(tx, e.anotherServer(), user, nil); err != nil {
 			return fmt.Errorf("read the keys of %s: %w", user, err)
 		}
 		l.Devices = make([]ListedDevice, 0, len(k.Devices[user]))
 		for _, id := range slices.Sorted(maps.Keys(k.Devices[user])) {
-			l.Devices = append(l.Devices, ListedDevice{ID: id, Keys: k.Devices[user][id]})
+			l.Devices = append(l.Devices, ListedDevice{ID: id, Keys: k.Devices[user][id], Name: nameIn(k.Devices[user][id])})
 		}
 		l.Master, l.SelfSigning = k.Master[user], k.SelfSigning[user]
 		l.StreamID, err = readListChange(tx, user)

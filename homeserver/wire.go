@@ -96,13 +96,14 @@ func (s *Server) makeParts(ctx context.Context) error {
 	s.runs("attached", attached.New(attached.Options{DB: s.db, Bus: wakes, Rooms: s.rooms, Media: s.media}).Run)
 
 	encryption := e2ee.New(e2ee.Options{
-		DB: s.db, Server: c.ServerName, Accounts: s.accounts, Rooms: s.rooms, Bus: wakes, Folder: c.DataDir, Log: s.logOf("e2ee"), Now: s.now,
+		DB: s.db, Server: c.ServerName, Accounts: s.accounts, Rooms: s.rooms, Bus: wakes, Folder: c.DataDir, TellNames: c.Federation.DeviceNames, Log: s.logOf("e2ee"), Now: s.now,
 	})
 	if err := encryption.Open(ctx); err != nil {
 		return err
 	}
 	s.runs("e2ee", encryption.Run)
 	s.accounts.Use(func(h *account.Hooks) {
+		h.DeviceRenamed = encryption.DeviceRenamed
 		h.DevicesGone = append(h.DevicesGone, encryption.DevicesGone)
 		h.Deactivated = append(h.Deactivated, encryption.Deactivated)
 	})

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"astrocyte/config"
 	"astrocyte/matrix"
 	"astrocyte/testkit"
 	"astrocyte/testkit/story"
@@ -198,4 +199,33 @@ func TestRemoteKeys(t *testing.T) {
 			t.Errorf("bob is given the key twice: %s", again)
 		}
 	})
+}
+
+// TestRemoteDeviceNames: names of devices are told to other servers where the settings say so, and each new one
+// is news.
+func TestRemoteDeviceNames(t *testing.T) {
+	t.Parallel()
+	for _, told := range []bool{true, false} {
+		a := story.StartAs(t, matrix.ServerName(story.OwnAddress(t)), testkit.SQLite(t), func(c *config.Config) { c.Federation.DeviceNames = told })
+		b := story.StartAs(t, matrix.ServerName(story.OwnAddress(t)), testkit.SQLite(t))
+		alice, bob := a.User("alice"), b.User("bob")
+		room := alice.CreatesRoom()
+		bob.Must("POST", story.Path("join", room)+"?via="+url.QueryEscape(string(a.ServerName())), `{}`)
+		hasDevice(t, alice)
+		bob.Waits("alice's device", lists("changed", alice.ID))
+		name := func() string {
+			return queries(bob, alice.ID).At("device_keys", alice.ID, alice.Device, "unsigned", "device_display_name").Text()
+		}
+		alice.Must("PUT", story.Path("devices", alice.Device), `{"display_name":"Phone"}`)
+		if !told {
+			if got := name(); got != "" {
+				t.Errorf("the name %q is told", got)
+			}
+			continue
+		}
+		bob.Waits("the name", lists("changed", alice.ID))
+		if got := name(); got != "Phone" {
+			t.Errorf("the name is %q", got)
+		}
+	}
 }

@@ -110,6 +110,8 @@ type Refused struct {
 	Fault *matrix.Error
 	// RetryAfter is how long it asks to be left alone, 0 where it does not.
 	RetryAfter time.Duration
+	// Unreadable is set where the answer is no error of the protocol.
+	Unreadable bool
 }
 
 func (r *Refused) Error() string {

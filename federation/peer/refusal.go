@@ -34,6 +34,7 @@ func refusal(server matrix.ServerName, resp *http.Response) *Refused {
 		Millis  float64     `json:"retry_after_ms"`
 	}
 	if err := json.Unmarshal(text, &body); err != nil || body.Code == "" {
+		r.Unreadable = true
 		body.Code, body.Message = matrix.CodeUnknown, "no error of the protocol"
 	}
 	if r.RetryAfter == 0 && body.Millis > 0 {

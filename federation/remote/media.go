@@ -66,17 +66,14 @@ func (r *Remote) oldMedia(ctx context.Context, id media.ID, query url.Values) (*
 	return fetched(http.Header(answer.Header), answer.Body), nil
 }
 
+// isUnrecognized says whether a server does not know an endpoint: it says so, or it does not speak the protocol
+// there.
 func isUnrecognized(err error) bool {
 	var refused *peer.Refused
-	if !errors.As(err, &refused) {
+	if !errors.As(err, &refused) || refused.Status < 400 || refused.Status >= 500 {
 		return false
 	}
-	switch refused.Status {
-	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusBadRequest:
-		// A server that does not speak JSON there does not know the endpoint either.
-		return refused.Fault.Code == matrix.CodeUnrecognized || refused.Fault.Code == matrix.CodeUnknown && refused.Status == http.StatusNotFound
-	}
-	return false
+	return refused.Fault.Code == matrix.CodeUnrecognized || refused.Unreadable
 }
 
 // toldMedia makes of what went wrong what a user is told.

@@ -39,6 +39,7 @@ rooms: {default_version: "11"} # what the suite takes for granted where it names
 federation:
   allow_private_addresses: true
   key_notaries: []
+  device_names: true
   certificate_authorities: [$ca/ca.crt]
 media:
   unauthenticated_downloads: true # the suite asks at the old endpoints
