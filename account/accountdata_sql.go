@@ -36,6 +36,21 @@ func readRoomData(tx *store.Tx, user matrix.UserID, room matrix.RoomID) ([]Accou
 		user.Shard(), string(user), string(room), deleted)
 }
 
+// ReadRoomDataSince is AccountDataSince for the data of one room.
+func ReadRoomDataSince(tx *store.Tx, user matrix.UserID, room matrix.RoomID, since, upto int64) ([]AccountDatum, error) {
+	return store.Select(tx, scanDatum, `SELECT room_id, type, content, pos FROM account_data
+		WHERE ushard = $1 AND user_id = $2 AND room_id = $3 AND pos > $4 AND pos <= $5 AND (CAST($4 AS {INT8}) > 0 OR content <> $6)
+		ORDER BY pos`,
+		user.Shard(), string(user), string(room), since, upto, deleted)
+}
+
+// ReadDataOfType reads what a user set by a type, in all rooms.
+func ReadDataOfType(tx *store.Tx, user matrix.UserID, tp string) ([]AccountDatum, error) {
+	return store.Select(tx, scanDatum, `SELECT room_id, type, content, pos FROM account_data
+		WHERE ushard = $1 AND user_id = $2 AND type = $3 AND content <> $4`,
+		user.Shard(), string(user), tp, deleted)
+}
+
 // ReadAccountData reads a piece of account data.
 func ReadAccountData(tx *store.Tx, user matrix.UserID, room matrix.RoomID, tp string) (json.RawMessage, bool, error) {
 	return store.One(tx, scanContent, `SELECT content FROM account_data

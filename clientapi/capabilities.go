@@ -41,6 +41,8 @@ var unstableFeatures = map[string]bool{
 	"org.matrix.msc4155":        true, // lists of who may invite
 	"org.matrix.msc4380.stable": true, // no invites at all
 
+	"org.matrix.simplified_msc3575": true, // sliding sync
+
 	"uk.half-shot.msc2666.query_mutual_rooms":        true,
 	"uk.half-shot.msc2666.query_mutual_rooms.stable": true,
 }

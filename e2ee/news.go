@@ -19,6 +19,7 @@ type Asked struct {
 	Had   int64 // the position up to which the client is known to have its messages
 	After int64 // the position after which they are told
 	Upto  int64 // the position of the transaction
+	Limit int   // messages that are told at most; 0: as many as one answer has
 }
 
 // maxDeviceStates bounds the devices of which the state is kept in memory.
@@ -52,7 +53,7 @@ func (e *Encryption) News(tx *store.Tx, user matrix.UserID, device matrix.Device
 	n := DeviceNews{OneTimeKeys: s.counts, UnusedFallback: s.fallback, Inbox: Inbox{Told: a.Upto}}
 	if !s.empty {
 		var err error
-		if n.Inbox, s.empty, err = inbox(tx, d, a.Had, a.After, a.Upto); err != nil {
+		if n.Inbox, s.empty, err = inbox(tx, d, a); err != nil {
 			return DeviceNews{}, err
 		}
 		if !known || s.empty {

@@ -147,22 +147,26 @@ type Inbox struct {
 	Rest bool
 }
 
-// inbox reads the first messages of a device after a position. had is what the client is known to have.
-func inbox(tx *store.Tx, d deviceID, had, after, upto int64) (in Inbox, empty bool, err error) {
-	in.Told, empty = upto, true
-	rows, err := readMessages(tx, d, after, maxAnswered+1)
+// inbox reads the first messages of a device after a position.
+func inbox(tx *store.Tx, d deviceID, a Asked) (in Inbox, empty bool, err error) {
+	in.Told, empty = a.Upto, true
+	most := maxAnswered
+	if a.Limit > 0 {
+		most = min(most, a.Limit)
+	}
+	rows, err := readMessages(tx, d, a.After, most+1)
 	if err != nil {
 		return in, false, err
 	}
-	if len(rows) > maxAnswered {
-		rows = rows[:maxAnswered]
-		in.Told = rows[maxAnswered-1].pos
+	if len(rows) > most {
+		rows = rows[:most]
+		in.Told = rows[most-1].pos
 	}
 	for _, m := range rows {
 		in.Messages = append(in.Messages, m.message)
 	}
-	if after > 0 {
-		if empty, in.Rest, err = readOlder(tx, d, after, had); err != nil {
+	if a.After > 0 {
+		if empty, in.Rest, err = readOlder(tx, d, a.After, a.Had); err != nil {
 			return in, false, err
 		}
 	}

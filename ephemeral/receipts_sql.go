@@ -79,6 +79,23 @@ func (e *Ephemeral) allReceipts(tx *store.Tx, rooms []roomserver.RoomNID, upto i
 		ORDER BY room_nid, pos`, store.List(rooms), upto, string(user), int64(maxFirstReceipts))
 }
 
+// ReceiptsFrom reads the receipts of a room's events from a place on, without the private ones of others: the newest,
+// where there are many; and all that are the user's own. A place of 0 is behind all.
+func (e *Ephemeral) ReceiptsFrom(tx *store.Tx, room roomserver.RoomNID, seq int64, user matrix.UserID) ([]Receipt, error) {
+	if seq == 0 {
+		seq = 1 << 62
+	}
+	return store.Select(tx, scanReceipt, `
+		SELECT `+receiptColumns+` FROM (
+			SELECT `+receiptColumns+` FROM receipts
+			WHERE shard = $1 AND room_nid = $2 AND seq >= $3 AND private = 0 AND user_id <> $4
+			ORDER BY seq DESC, pos DESC LIMIT $5
+		) AS newest
+		UNION ALL
+		SELECT `+receiptColumns+` FROM receipts WHERE shard = $1 AND room_nid = $2 AND user_id = $4`,
+		room.Shard(), int64(room), seq, string(user), int64(maxFirstReceipts))
+}
+
 // ReadUpTo reads up to which place a user has read rooms, by thread; the thread "" is the room as a whole.
 func (e *Ephemeral) ReadUpTo(tx *store.Tx, user matrix.UserID, rooms []roomserver.RoomNID) (map[roomserver.RoomNID]map[string]int64, error) {
 	out := make(map[roomserver.RoomNID]map[string]int64, len(rooms))

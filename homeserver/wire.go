@@ -122,6 +122,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 		Limiter: s.limiter, Log: s.logOf("sync"), Now: s.now,
 	})
 	s.runs("sync", news.Run)
+	s.accounts.Use(func(h *account.Hooks) { h.DevicesGone = append(h.DevicesGone, news.DevicesGone) })
 
 	later := delayed.New(delayed.Options{
 		DB: s.db, Bus: wakes, Accounts: s.accounts, Rooms: s.rooms, Limiter: s.limiter, Limits: c.DelayedEvents,

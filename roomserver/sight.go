@@ -79,6 +79,10 @@ func (s *sight) until(ur UserRoom) (int64, error) {
 // before, been invited before that, and so on.
 const departureHops = 8
 
+// Departure finds where a user of this server, who is not in a room, was last in it; false: they never were, as far
+// as this server looks back.
+func (r *Rooms) Departure(tx *store.Tx, ur UserRoom) (Item, bool, error) { return r.departure(tx, ur) }
+
 // departure finds where somebody who is not in a room was last in it; false: they never were, as far
 // as this server looks back.
 func (r *Rooms) departure(tx *store.Tx, ur UserRoom) (Item, bool, error) {

@@ -14,6 +14,7 @@ import (
 	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/lru"
+	"astrocyte/matrix"
 	"astrocyte/push"
 	"astrocyte/roomserver"
 	"astrocyte/store"
@@ -65,6 +66,11 @@ type API struct {
 	filters    *lru.Cache[filterKey, *filter]
 	lot        *lot
 	parkAfter  time.Duration
+
+	// What sliding sync keeps in memory.
+	listings    *lru.Cache[matrix.UserID, *listing]
+	pasts       *lru.Cache[pastKey, *pastRoom]
+	connections *lru.Cache[generationKey, *connection]
 }
 
 // New makes the API.
@@ -82,6 +88,7 @@ func New(o Options) *API {
 		waker: waker, sent: newSent(), recents: newRecents(), filters: lru.New[filterKey, *filter](filtersMemory),
 		limiter: o.Limiter, ephemeral: o.Ephemeral, sockets: newSockets(),
 		push: o.Push, encryption: o.Encryption,
+		listings: newListings(), pasts: newPasts(), connections: newConnections(),
 	}
 	waker.turns = newTurns(o.LargeRoom)
 	waker.warm, a.lot, a.parkAfter = a.warm, newLot(a), o.ParkAfter
@@ -95,6 +102,7 @@ func (a *API) Routes(r *httpapi.Router) {
 		r.Handle(http.MethodGet, version+"/events", httpapi.Raw(a.events), httpapi.GuestsToo())
 		r.Handle(http.MethodGet, version+"/initialSync", httpapi.Authed(a.initialSync), httpapi.Limit("create"))
 	}
+	a.slidingRoutes(r)
 	r.Handle(http.MethodGet, "/_matrix/client/unstable/im.astrocyte.sync/ws", httpapi.RawOpen(a.openSocket))
 }
 
@@ -109,5 +117,6 @@ func (a *API) Run(ctx context.Context) error {
 	g.Go(func() error { return a.waker.Run(ctx) })
 	g.Go(func() error { return a.lot.run(ctx) })
 	g.Go(func() error { return a.sockets.run(ctx) })
+	g.Go(func() error { return a.sweepConnections(ctx) })
 	return g.Wait()
 }

@@ -215,6 +215,12 @@ func (w *writer) events(events []*roomserver.ClientEvent) {
 func (w *writer) data(list []account.AccountDatum) {
 	w.key("events")
 	w.open('[')
+	w.pieces(list)
+	w.close(']')
+}
+
+// pieces writes pieces of account data as events.
+func (w *writer) pieces(list []account.AccountDatum) {
 	for _, d := range list {
 		w.comma()
 		w.open('{')
@@ -223,7 +229,6 @@ func (w *writer) data(list []account.AccountDatum) {
 		w.b = append(w.b, d.Content...)
 		w.close('}')
 	}
-	w.close(']')
 }
 
 // devices writes the extensions for encryption. Counts of zero are written too: clients wait for them.

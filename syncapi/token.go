@@ -71,10 +71,14 @@ func ParseToken(s string) (Token, error) {
 }
 
 // Position reads the position of the stream out of a token. Endpoints that page through a room take
-// the tokens of /sync too.
+// the tokens of /sync too, and the positions of sliding sync.
 //
-// Spec: Appendices "Pagination".
+// Spec: Appendices "Pagination", MSC4186.
 func Position(token string) (int64, error) {
+	if strings.HasPrefix(token, positionPrefix) {
+		p, err := parsePosition(token)
+		return p.Pos, err
+	}
 	t, err := ParseToken(token)
 	return t.Pos, err
 }
