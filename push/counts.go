@@ -233,24 +233,13 @@ func (c *counting) findThreads(rooms []roomserver.Head) error {
 
 // memberships finds since when the user is in the rooms.
 func (c *counting) memberships(rooms []roomserver.RoomNID) (map[roomserver.RoomNID]int64, error) {
-	const few = 8
 	began := make(map[roomserver.RoomNID]int64, len(rooms))
-	if len(rooms) > few {
-		all, err := c.p.rooms.UserRooms(c.tx, c.user)
-		if err != nil {
-			return nil, fmt.Errorf("read memberships: %w", err)
-		}
-		for _, r := range all {
-			began[r.Room] = r.Pos
-		}
-		return began, nil
+	all, err := c.p.rooms.UserRoomsIn(c.tx, c.user, rooms)
+	if err != nil {
+		return nil, fmt.Errorf("read memberships: %w", err)
 	}
-	for _, room := range rooms {
-		r, _, err := c.p.rooms.UserRoom(c.tx, c.user, room)
-		if err != nil {
-			return nil, fmt.Errorf("read a membership: %w", err)
-		}
-		began[room] = r.Pos
+	for _, r := range all {
+		began[r.Room] = r.Pos
 	}
 	return began, nil
 }

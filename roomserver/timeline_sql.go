@@ -122,6 +122,24 @@ func (r *Rooms) UserRoom(tx *store.Tx, user matrix.UserID, room RoomNID) (UserRo
 		WHERE ushard = $1 AND user_id = $2 AND room_nid = $3`, user.Shard(), string(user), int64(room))
 }
 
+// UserRoomsIn reads what a user of this server has to do with some rooms.
+func (r *Rooms) UserRoomsIn(tx *store.Tx, user matrix.UserID, rooms []RoomNID) ([]UserRoom, error) {
+	if len(rooms) == 1 { // what is mostly asked for, and several times quicker than a list of one
+		u, ok, err := r.UserRoom(tx, user, rooms[0])
+		if !ok || err != nil {
+			return nil, err
+		}
+		return []UserRoom{u}, nil
+	}
+	nids := make([]int64, len(rooms))
+	for i, n := range rooms {
+		nids[i] = int64(n)
+	}
+	return store.Select(tx, scanUserRoom, `
+		SELECT `+userRoomColumns+` FROM user_rooms
+		WHERE ushard = $1 AND user_id = $2 AND room_nid {IN $3 INT8}`, user.Shard(), string(user), store.List(nids))
+}
+
 // Member is a user's membership in the current state of a room.
 type Member struct {
 	User       matrix.UserID

@@ -124,6 +124,13 @@ func (p position) link() Token {
 func (a *API) openConnection(tx *store.Tx, key connectionKey, p position) (*connection, error) {
 	g := generationKey{key, p.identity, p.generation}
 	if c, ok := a.connections.Get(g); ok {
+		there, err := connectionThere(tx, g) // it may have been replaced, here or on another node
+		if err != nil {
+			return nil, fmt.Errorf("look for a connection of %s: %w", key.user, err)
+		}
+		if !there {
+			return nil, errUnknownPos
+		}
 		return c, nil
 	}
 	c, err := readConnection(tx, g)

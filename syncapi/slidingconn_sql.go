@@ -25,6 +25,15 @@ func readConnection(tx *store.Tx, g generationKey) (*connection, error) {
 	return c, err
 }
 
+// connectionThere says whether what the client of a connection knows is still kept.
+func connectionThere(tx *store.Tx, g generationKey) (bool, error) {
+	_, there, err := store.One(tx, func(r store.Row) (n int64, err error) { return n, r.Scan(&n) }, `
+		SELECT used FROM sliding_connections
+		WHERE ushard = $1 AND user_id = $2 AND device_id = $3 AND conn_id = $4 AND generation = $5 AND identity = $6`,
+		g.user.Shard(), string(g.user), string(g.device), g.conn, g.generation, g.identity)
+	return there, err
+}
+
 func writeConnection(tx *store.Tx, key connectionKey, c *connection) error {
 	_, err := tx.Exec(`
 		INSERT INTO sliding_connections (ushard, user_id, device_id, conn_id, generation, identity, rooms, used)

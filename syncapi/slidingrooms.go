@@ -80,7 +80,7 @@ func (r *slide) findListing() error {
 		r.keepJoined()
 	}
 	for _, l := range r.listing.rooms {
-		if r.initial || l.began > r.since.Pos {
+		if !r.initial && l.began > r.since.Pos {
 			r.changed = append(r.changed, roomserver.UserRoom{Room: l.room, ID: l.id, Membership: l.membership, Pos: l.began})
 		}
 	}

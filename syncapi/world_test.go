@@ -30,6 +30,7 @@ type world struct {
 	bus      bus.Bus
 	rooms    *roomserver.Rooms
 	accounts *account.Accounts
+	key      ed25519.PrivateKey
 	api      *API
 	other    *API // of another node over the same database, which hears no hints
 }
@@ -42,6 +43,7 @@ func newWorld(t testing.TB, dsn string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.key = key
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	w.rooms = roomserver.New(roomserver.Options{
 		DB: w.db, Server: server, KeyID: "ed25519:1", Key: key, Memory: 64 << 20, Now: time.Now, Log: log,
@@ -57,6 +59,17 @@ func newWorld(t testing.TB, dsn string) *world {
 	w.api, w.other = node(w.bus), node(bus.NewLocal())
 	w.runs(w.api.Run)
 	return w
+}
+
+// anew makes the API of a node that has just started, and remembers nothing. It hears no hints.
+func (w *world) anew() *API {
+	rooms := roomserver.New(roomserver.Options{
+		DB: w.db, Server: server, KeyID: "ed25519:1", Key: w.key, Memory: 64 << 20, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	})
+	b := bus.NewLocal()
+	passing := ephemeral.New(ephemeral.Options{DB: w.db, Bus: b, Rooms: rooms})
+	return New(Options{DB: w.db, Bus: b, Rooms: rooms, Accounts: w.accounts, Ephemeral: passing,
+		Push: push.New(push.Options{DB: w.db, Rooms: rooms, ReadUpTo: passing.ReadUpTo})})
 }
 
 // runs runs a part until the test ends.
