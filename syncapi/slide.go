@@ -55,7 +55,7 @@ func (n *slid) empty() bool { return len(n.rooms) == 0 && n.ext.empty() }
 // slideOnce answers a request as of now.
 func (a *API) slideOnce(ctx context.Context, v roomserver.Viewer, ask *slidingAsk, from position, shown Token) (*slid, error) {
 	r := &slide{}
-	err := a.db.View(ctx, func(tx *store.Tx) error {
+	err := a.view(ctx, func(tx *store.Tx) error {
 		*r = slide{
 			reading: reading{a: a, tx: tx, told: make(told), question: question{
 				viewer: v, since: from.Token, shown: shown, initial: from == (position{}), filter: slidingFilter(0),
@@ -151,7 +151,7 @@ func (r *slide) count() error {
 			heads = append(heads, n.head)
 		}
 	}
-	counts, err := r.a.push.Counts(r.tx, r.viewer.User, heads)
+	counts, err := r.a.push.Counts(r.tx, r.viewer.User, heads, r.reading.known())
 	if err != nil {
 		return fmt.Errorf("count what is unread: %w", err)
 	}

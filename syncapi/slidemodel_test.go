@@ -264,7 +264,7 @@ func (c *slidingClient) checkRoom(tx *store.Tx, u roomserver.UserRoom, r *slidin
 	if err := c.checkState(tx, u, r, snap); err != nil || u.Membership != matrix.Join {
 		return err
 	}
-	counts, err := c.w.api.push.Counts(tx, c.v.User, []roomserver.Head{heads[u.Room]})
+	counts, err := c.w.api.push.Counts(tx, c.v.User, []roomserver.Head{heads[u.Room]}, nil)
 	if err != nil {
 		return err
 	}
