@@ -118,5 +118,6 @@ func (a *API) Run(ctx context.Context) error {
 	g.Go(func() error { return a.lot.run(ctx) })
 	g.Go(func() error { return a.sockets.run(ctx) })
 	g.Go(func() error { return a.sweepConnections(ctx) })
+	g.Go(func() error { return a.hearDeliveries(ctx) })
 	return g.Wait()
 }

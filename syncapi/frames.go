@@ -16,6 +16,7 @@ const (
 	closeReplaced    = 4409 // the device has opened newer sockets
 	closeSlow        = 4410 // the client did not read, or not acknowledge, in time
 	closeSilent      = 4411 // nothing came from the client in time
+	closeFlood       = 4412 // the client sends too many frames
 	closeInternal    = 1011
 	closeRestart     = 1012
 	closeNormal      = 1000
@@ -35,6 +36,8 @@ type frame struct {
 	Filter        json.RawMessage `json:"filter"`
 	UseStateAfter bool            `json:"use_state_after"`
 	SetPresence   string          `json:"set_presence"`
+	View          json.RawMessage `json:"view"` // a request of sliding sync; in view requests too
+	Delivered     bool            `json:"delivered"`
 
 	// ack
 	Token string `json:"token"`

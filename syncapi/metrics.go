@@ -48,7 +48,7 @@ var (
 func closeName(code int) string {
 	names := map[int]string{
 		closeBadFrame: "bad_frame", closeRefused: "refused", closeNoAuth: "no_auth", closeReplaced: "replaced",
-		closeSlow: "slow", closeSilent: "silent", closeInternal: "internal", closeRestart: "restart", closeNormal: "left",
+		closeSlow: "slow", closeSilent: "silent", closeFlood: "flood", closeInternal: "internal", closeRestart: "restart", closeNormal: "left",
 	}
 	return names[code]
 }
@@ -56,7 +56,7 @@ func closeName(code int) string {
 // frameName is a frame's type as a label: there are no others than these.
 func frameName(tp string) string {
 	switch tp {
-	case "ack", "ping", "pong", "send", "typing", "receipt", "range":
+	case "ack", "ping", "pong", "send", "typing", "receipt", "range", "view":
 		return tp
 	}
 	return "other"

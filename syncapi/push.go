@@ -63,16 +63,23 @@ func (s *socket) pushOnce(behind bool) error {
 		return err
 	}
 	s.a.alive(s.ctx, &s.asks)
+	if s.shows() {
+		return s.slideOnce(behind)
+	}
 	s.mu.Lock()
-	s.asks.shown = s.acked
+	s.asks.shown = s.acked.token
 	s.mu.Unlock()
 	first, since := s.asks.initial, s.asks.follows
 	n, err := s.a.look(s.ctx, &s.asks)
 	if err != nil || n.empty() && !first {
 		return err
 	}
+	it := pushed{text: n.next.String(), token: n.next}
+	if s.tellsDelivery {
+		it.arrived = arrivedIn(s.viewer.User, n)
+	}
 	s.mu.Lock()
-	s.pending = append(s.pending, n.next)
+	s.pending = append(s.pending, it)
 	s.mu.Unlock()
 	s.asks.since, s.asks.follows, s.asks.initial = n.next, n.next, false
 	deltas.Inc()
@@ -105,6 +112,12 @@ func (s *socket) sleep(w *waiter, beat *time.Ticker, looked time.Time) error {
 			return nil
 		case <-beat.C:
 			if err := s.write(plainFrame{Type: "ping"}); err != nil {
+				return err
+			}
+		case <-s.turned:
+			return nil
+		case text := <-s.deliveries:
+			if err := s.writeText(text); err != nil {
 				return err
 			}
 		case <-s.moved:
@@ -144,17 +157,25 @@ func (s *socket) unacked() int {
 	return len(s.pending)
 }
 
-// ack notes that the client has all up to a token. A token that was not told here is passed over.
+// ack notes that the client has all up to a token, and tells those who sent it. A token that was not told here is
+// passed over.
 func (s *socket) ack(text string) error {
-	token, err := ParseToken(text)
-	if err != nil {
+	if _, err := Position(text); err != nil {
 		return err
 	}
+	var arrived []arrival
 	s.mu.Lock()
-	if i := slices.Index(s.pending, token); i >= 0 {
-		s.acked, s.pending = token, s.pending[i+1:]
+	if i := slices.IndexFunc(s.pending, func(p pushed) bool { return p.text == text }); i >= 0 {
+		for _, p := range s.pending[:i+1] {
+			arrived = append(arrived, p.arrived...)
+		}
+		s.acked, s.pending = s.pending[i], slices.Clone(s.pending[i+1:])
+		s.acked.arrived = nil
 	}
 	s.mu.Unlock()
+	if len(arrived) > 0 {
+		s.a.tellDelivery(s.ctx, s.viewer.User, arrived)
+	}
 	select {
 	case s.moved <- struct{}{}:
 	default:

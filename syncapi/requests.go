@@ -22,10 +22,15 @@ const typingMost = 2 * time.Minute
 // serve reads frames and answers requests, in their order, until the socket ends.
 func (s *socket) serve() {
 	for {
-		_ = s.conn.SetReadDeadline(time.Now().Add(silence))
+		now := time.Now()
+		_ = s.conn.SetReadDeadline(now.Add(silence))
 		f, err := s.read()
 		if err != nil {
 			s.noteEnd(err)
+			return
+		}
+		if s.flooded(now) {
+			s.part(closeFlood, "too many frames")
 			return
 		}
 		if err := aside(func() error { return s.handle(f) }); err != nil {
@@ -84,6 +89,9 @@ func (s *socket) answer(f *frame) (any, error) {
 	c, err := s.a.admitted(s.ctx, s.token, s.from)
 	if err != nil {
 		return nil, err
+	}
+	if f.Type == "view" {
+		return s.changeView(f)
 	}
 	if _, err := matrix.ParseRoomID(string(f.RoomID)); err != nil {
 		return nil, err

@@ -53,12 +53,12 @@ type slidList struct {
 func (n *slid) empty() bool { return len(n.rooms) == 0 && n.ext.empty() }
 
 // slideOnce answers a request as of now.
-func (a *API) slideOnce(ctx context.Context, v roomserver.Viewer, ask *slidingAsk, from position, shown Token) (*slid, error) {
+func (a *API) slideOnce(ctx context.Context, v roomserver.Viewer, ask *slidingAsk, from position) (*slid, error) {
 	r := &slide{}
 	err := a.view(ctx, func(tx *store.Tx) error {
 		*r = slide{
 			reading: reading{a: a, tx: tx, told: make(told), question: question{
-				viewer: v, since: from.Token, shown: shown, initial: from == (position{}), filter: slidingFilter(0),
+				viewer: v, since: from.Token, shown: from.Token, initial: from == (position{}), filter: slidingFilter(0),
 			}},
 			ask: ask, from: from, key: connectionKey{v.User, v.Device, ask.conn}, changes: make(map[roomserver.RoomNID]toldRoom),
 		}

@@ -56,7 +56,7 @@ func BenchmarkFirstWindow(b *testing.B) {
 					if err != nil || len(n.rooms) != 20 {
 						b.Fatal(n, err)
 					}
-					size = len(n.appendJSON(nil))
+					size = len(n.AppendJSON(nil))
 				}
 				b.ReportMetric(float64(size), "answer-bytes")
 			})

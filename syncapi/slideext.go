@@ -72,7 +72,7 @@ func (r *slide) extendDevice(x *slidExtensions) error {
 		if had > r.upto {
 			had = 0 // the database was restored from a backup
 		}
-		asked = e2ee.Asked{Had: had, After: had, Upto: r.upto, Limit: x.ask.toDevice.limit}
+		asked = e2ee.Asked{Had: had, After: max(had, x.ask.toDevice.after), Upto: r.upto, Limit: x.ask.toDevice.limit}
 	}
 	var err error
 	x.devices, err = r.a.encryption.News(r.tx, user, r.viewer.Device, asked, func(since int64) bool {

@@ -6,10 +6,8 @@ import (
 	"astrocyte/roomserver"
 )
 
-// MarshalJSON writes the answer of sliding sync.
-func (n *slid) MarshalJSON() ([]byte, error) { return n.appendJSON(make([]byte, 0, 4096)), nil }
-
-func (n *slid) appendJSON(dst []byte) []byte {
+// AppendJSON writes the answer of sliding sync.
+func (n *slid) AppendJSON(dst []byte) []byte {
 	w := &writer{b: dst}
 	w.open('{')
 	w.text("pos", n.pos.String())

@@ -74,9 +74,9 @@ func (c *slidingClient) syncs(rng *rand.Rand) {
 		if rng.IntN(4) == 0 {
 			api = c.w.other
 		}
-		n, err := api.slideOnce(ctx, c.v, c.ask, c.from, c.from.link())
+		n, err := api.slideOnce(ctx, c.v, c.ask, c.from)
 		if err == nil {
-			err = api.keepAnswer(ctx, c.v, c.ask.conn, c.from.generation, n)
+			err = api.keepAnswer(ctx, c.v, c.ask.conn, c.from.generation, c.from.generation, n)
 		}
 		if err != nil {
 			c.w.t.Fatal(err)

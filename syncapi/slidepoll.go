@@ -65,7 +65,7 @@ func (a *API) slidePoll(ctx context.Context, c *httpapi.Caller, ask *slidingAsk,
 	p.waiter = a.waker.listen(c.User) // before the reading: what comes between is not missed
 	defer p.waiter.stop()
 	for waited := false; ; waited = true {
-		n, err := a.slideNow(ctx, p.viewer, ask, from, from.link())
+		n, err := a.slideNow(ctx, p.viewer, ask, from)
 		if err != nil {
 			return nil, err
 		}
@@ -81,7 +81,7 @@ func (a *API) slidePoll(ctx context.Context, c *httpapi.Caller, ask *slidingAsk,
 				return nil, err
 			}
 		}
-		return n, a.keepAnswer(ctx, p.viewer, ask.conn, from.generation, n)
+		return n, a.keepAnswer(ctx, p.viewer, ask.conn, from.generation, from.generation, n)
 	}
 }
 
@@ -103,9 +103,9 @@ func (a *API) prepareSlide(c *httpapi.Caller, ask *slidingAsk) (*poll, position,
 }
 
 // slideNow answers a request as of now, and measures that.
-func (a *API) slideNow(ctx context.Context, v roomserver.Viewer, ask *slidingAsk, from position, shown Token) (*slid, error) {
+func (a *API) slideNow(ctx context.Context, v roomserver.Viewer, ask *slidingAsk, from position) (*slid, error) {
 	began := time.Now()
-	n, err := a.slideOnce(ctx, v, ask, from, shown)
+	n, err := a.slideOnce(ctx, v, ask, from)
 	if err != nil {
 		return nil, err
 	}
@@ -120,14 +120,15 @@ func (a *API) slideNow(ctx context.Context, v roomserver.Viewer, ask *slidingAsk
 	return n, nil
 }
 
-// keepAnswer keeps what the client knows with an answer, where that is not what it knew.
-func (a *API) keepAnswer(ctx context.Context, v roomserver.Viewer, conn string, base int64, n *slid) error {
+// keepAnswer keeps what the client knows with an answer, where that is not what it knew. has is the generation that
+// the client is known to have, and from the one that the answer follows.
+func (a *API) keepAnswer(ctx context.Context, v roomserver.Viewer, conn string, has, from int64, n *slid) error {
 	key := connectionKey{v.User, v.Device, conn}
 	if !n.changed {
 		a.noteUsed(ctx, key, n.conn)
 		return nil
 	}
-	if err := a.keepConnection(ctx, key, base, n.conn); err != nil {
+	if err := a.keepConnection(ctx, key, has, from, n.conn); err != nil {
 		return err
 	}
 	n.pos.generation = n.conn.generation

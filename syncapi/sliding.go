@@ -91,6 +91,7 @@ type extension struct {
 	lists   map[string]bool        // nil: all
 	rooms   map[matrix.RoomID]bool // subscriptions; nil: all
 	had     int64                  // of messages to the device: the client has them up to this position
+	after   int64                  // and was told them up to here
 	limit   int
 }
 

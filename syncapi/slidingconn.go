@@ -77,6 +77,7 @@ type position struct {
 	Token
 	identity, generation int64
 	answer               int64 // which of the answers that led to the same moment
+	devices              int64 // over sockets: messages to the device are told up to here
 }
 
 const positionPrefix = "p1_"
@@ -84,7 +85,7 @@ const positionPrefix = "p1_"
 // String is the text that clients keep.
 func (p position) String() string {
 	b := append(make([]byte, 0, 80), positionPrefix...)
-	for i, n := range []int64{p.Pos, p.Epoch, p.Typing, p.identity, p.generation, p.answer} {
+	for i, n := range []int64{p.Pos, p.Epoch, p.Typing, p.identity, p.generation, p.answer, p.devices} {
 		if i > 0 {
 			b = append(b, '_')
 		}
@@ -100,7 +101,7 @@ func parsePosition(s string) (position, error) {
 	}
 	var p position
 	fields := strings.Split(rest, "_")
-	into := []*int64{&p.Pos, &p.Epoch, &p.Typing, &p.identity, &p.generation, &p.answer}
+	into := []*int64{&p.Pos, &p.Epoch, &p.Typing, &p.identity, &p.generation, &p.answer, &p.devices}
 	if len(fields) != len(into) {
 		return position{}, errUnknownPos
 	}
@@ -146,13 +147,13 @@ func (a *API) openConnection(tx *store.Tx, key connectionKey, p position) (*conn
 
 func (c *connection) cost() int64 { return int64(64*len(c.rooms) + 400*len(c.wishes) + 300) }
 
-// keepConnection stores what a client will know that got an answer, and forgets what came before the one that
-// the answer follows. base is the generation that the client showed; 0: none.
-func (a *API) keepConnection(ctx context.Context, key connectionKey, base int64, c *connection) error {
+// keepConnection stores what a client will know that got an answer which follows a generation, and forgets what came
+// before the one that it is known to have; 0: none.
+func (a *API) keepConnection(ctx context.Context, key connectionKey, has, from int64, c *connection) error {
 	now := a.now()
-	c.generation, c.used = max(base+1, now.UnixMicro()), now.UnixMilli()
+	c.generation, c.used = max(from+1, now.UnixMicro()), now.UnixMilli()
 	err := a.db.Update(ctx, func(tx *store.Tx) error {
-		if err := dropConnections(tx, key, base, c.identity); err != nil {
+		if err := dropConnections(tx, key, has, c.identity); err != nil {
 			return err
 		}
 		return writeConnection(tx, key, c)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -27,6 +28,9 @@ const (
 	silence   = 75 * time.Second // and so does the client
 )
 
+// compressFrom is how long a frame is that is worth compressing, in bytes.
+const compressFrom = 1024
+
 // socket is one WebSocket. Two goroutines work on it: one reads frames and answers requests, one after
 // the other; the other one pushes what is new. What they write is kept apart by a lock, and nothing is
 // queued: who has to wait for the client waits.
@@ -41,12 +45,21 @@ type socket struct {
 	caller *httpapi.Caller
 	token  string
 	asks   question
+	view   *slidingView // what of the rooms is shown; nil: all of them are told. Guarded by mu after login
+	// of the goroutine that pushes:
+	devices int64 // messages to the device are told up to here
+
+	tellsDelivery bool          // the client wants to know of deliveries, and tells of them; set by login
+	deliveries    chan []byte   // frames about them
+	turned        chan struct{} // the view changed
+	lastFrame     time.Time     // of the goroutine that reads
+	budget        int64         // how many frames more it takes now
 
 	writing sync.Mutex
 
 	mu      sync.Mutex
-	acked   Token
-	pending []Token // told and not acknowledged, oldest first
+	acked   pushed
+	pending []pushed // told and not acknowledged, oldest first
 	moved   chan struct{}
 	parted  atomic.Bool // a close frame was sent
 }
@@ -61,7 +74,7 @@ func newSocket(a *API, conn *websocket.Conn, r *http.Request, c *httpapi.Caller)
 	}
 	return &socket{
 		a: a, conn: conn, from: from.WithContext(ctx), ctx: ctx, cancel: cancel,
-		caller: &httpapi.Caller{IP: c.IP, Request: c.Request}, moved: make(chan struct{}, 1),
+		caller: &httpapi.Caller{IP: c.IP, Request: c.Request}, moved: make(chan struct{}, 1), turned: make(chan struct{}, 1),
 	}
 }
 
@@ -70,7 +83,9 @@ func (s *socket) live() {
 	defer s.conn.Close()
 	defer s.cancel()
 	s.conn.SetReadLimit(frameMost)
-	if err := aside(s.login); err != nil {
+	err := aside(s.login)
+	s.a.sockets.loggedIn(s.caller.IP)
+	if err != nil {
 		s.fail(err)
 		return
 	}
@@ -117,6 +132,9 @@ func (s *socket) authenticate(f *frame) error {
 	if err := s.admit(); err != nil {
 		return err
 	}
+	if len(f.View) > 0 {
+		return s.authenticateView(f)
+	}
 	filter, _ := canonicaljson.Text(f.Filter) // an id, or an object
 	if filter == "" && len(f.Filter) > 0 && f.Filter[0] == '{' {
 		filter = string(f.Filter)
@@ -129,9 +147,17 @@ func (s *socket) authenticate(f *frame) error {
 	if err != nil {
 		return err
 	}
-	s.asks, s.acked = p.question, p.since
-	s.a.sockets.claim(s, p.viewer)
+	s.asks, s.acked = p.question, pushed{text: f.Since, token: p.since}
+	s.claim(f, p.viewer)
 	return nil
+}
+
+// claim gives the socket to its user.
+func (s *socket) claim(f *frame, v roomserver.Viewer) {
+	if s.tellsDelivery = f.Delivered; f.Delivered {
+		s.deliveries = make(chan []byte, deliveryQueue)
+	}
+	s.a.sockets.claim(s, v)
 }
 
 // admit says whether the token is still good.
@@ -155,7 +181,7 @@ var errFrame = errors.New("the frame is not of the described form")
 
 // read reads the next frame. Any frame shows that the client lives.
 func (s *socket) read() (*frame, error) {
-	kind, text, err := s.conn.ReadMessage()
+	kind, text, err := s.readText()
 	if err != nil {
 		return nil, err
 	}
@@ -165,6 +191,20 @@ func (s *socket) read() (*frame, error) {
 		return nil, errFrame
 	}
 	return f, nil
+}
+
+// readText reads the next message. What is compressed is bounded by what it comes to.
+func (s *socket) readText() (kind int, text []byte, err error) {
+	kind, r, err := s.conn.NextReader()
+	if err != nil {
+		return kind, nil, err
+	}
+	text, err = io.ReadAll(io.LimitReader(r, frameMost+1))
+	if err == nil && len(text) > frameMost {
+		s.part(websocket.CloseMessageTooBig, "a frame is too large")
+		err = websocket.ErrReadLimit
+	}
+	return kind, text, err
 }
 
 // write sends a frame. A client that does not take it in time is lost.
@@ -181,6 +221,7 @@ func (s *socket) writeText(text []byte) error {
 	defer s.writing.Unlock()
 	_ = s.conn.SetWriteDeadline(time.Now().Add(writeTime))
 	socketBytes.Add(float64(len(text)))
+	s.conn.EnableWriteCompression(len(text) >= compressFrom)
 	return s.conn.WriteMessage(websocket.TextMessage, text)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ const (
 	socketsPerDevice = 4
 	// socketsPerUser bounds those of all devices of a user.
 	socketsPerUser = 50
+	// guestsMost bounds the sockets of one address that have not logged in.
+	guestsMost = 64
 	// reconnectSpread is over how long the clients of a stopping node come back, at most.
 	reconnectSpread = 20 * time.Second
 	// reconnectEach is how much of that each socket adds.
@@ -35,6 +38,7 @@ type sockets struct {
 
 	mu     sync.Mutex
 	all    map[*socket]struct{}
+	guests map[netip.Addr]int          // sockets of an address that have not logged in
 	byUser map[matrix.UserID][]*socket // the oldest first
 	closed bool
 	group  sync.WaitGroup
@@ -43,6 +47,7 @@ type sockets struct {
 func newSockets() *sockets {
 	return &sockets{
 		all:    make(map[*socket]struct{}),
+		guests: make(map[netip.Addr]int),
 		byUser: make(map[matrix.UserID][]*socket),
 		upgrade: websocket.Upgrader{
 			HandshakeTimeout: 10 * time.Second,
@@ -51,7 +56,8 @@ func newSockets() *sockets {
 			WriteBufferPool:  new(sync.Pool),
 			// A page of any origin may open a socket: without a token in its first frame it gets nothing,
 			// and there are no cookies.
-			CheckOrigin: func(*http.Request) bool { return true },
+			EnableCompression: true,
+			CheckOrigin:       func(*http.Request) bool { return true },
 		},
 	}
 }
@@ -64,12 +70,17 @@ func (a *API) openSocket(w http.ResponseWriter, r *http.Request, c *httpapi.Call
 	if !websocket.IsWebSocketUpgrade(r) {
 		return matrix.E(matrix.CodeUnrecognized, "this endpoint is a WebSocket").WithStatus(http.StatusUpgradeRequired)
 	}
+	if !a.sockets.letIn(c.IP) {
+		return matrix.E(matrix.CodeLimitExceeded, "too many connections of this address that have not logged in").With("retry_after_ms", authTime.Milliseconds())
+	}
 	conn, err := a.sockets.upgrade.Upgrade(w, r, nil)
 	if err != nil {
+		a.sockets.loggedIn(c.IP)
 		return nil // the upgrader has answered
 	}
 	s := newSocket(a, conn, r, c)
 	if !a.sockets.add(s) {
+		a.sockets.loggedIn(c.IP)
 		s.part(closeRestart, "the server is stopping")
 		return conn.Close()
 	}
@@ -78,6 +89,26 @@ func (a *API) openSocket(w http.ResponseWriter, r *http.Request, c *httpapi.Call
 		s.live()
 	}()
 	return nil
+}
+
+// letIn counts a socket that has not logged in yet; false: there are too many of its address.
+func (k *sockets) letIn(address netip.Addr) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.guests[address] >= guestsMost {
+		return false
+	}
+	k.guests[address]++
+	return true
+}
+
+// loggedIn counts a socket out that has logged in, or has not and never will.
+func (k *sockets) loggedIn(address netip.Addr) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.guests[address]--; k.guests[address] <= 0 {
+		delete(k.guests, address)
+	}
 }
 
 // add counts a socket in; false: the node stops.

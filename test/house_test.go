@@ -30,7 +30,7 @@ var floors = [][]string{
 	{"account", "media", "roomserver/state", "federation/peer"},
 	{"store"},
 	{"bus", "egress", "httpapi"},
-	{"config", "lru"},
+	{"config", "lru", "chat"},
 	{"roomserver/rules"},
 	{"matrix/canonicaljson", "matrix/glob"},
 	{"matrix"},
