@@ -3,6 +3,7 @@ package test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -142,6 +143,7 @@ func faces(t testing.TB, bob *story.User, rng *rand.Rand) []*face {
 		"lists":      map[string]any{"all": map[string]any{"timeline_limit": 4, "required_state": map[string]any{"include": []any{map[string]any{}}}}},
 		"extensions": map[string]any{"to_device": map[string]any{"enabled": true}},
 	})
+	shows := maps.Clone(stable.slide.Body)
 	for _, f := range []*face{unstable, stable} {
 		f.goes = func(f *face) {
 			a := f.slide.Goes()
@@ -167,7 +169,7 @@ func faces(t testing.TB, bob *story.User, rng *rand.Rand) []*face {
 		f.line.Writes(first)
 	}
 	line.cuts = func(f *face) { auth(f, map[string]any{"filter": json.RawMessage(filter)}) }
-	shown.cuts = func(f *face) { auth(f, map[string]any{"view": stable.slide.Body}) }
+	shown.cuts = func(f *face) { auth(f, map[string]any{"view": shows}) }
 	for _, f := range []*face{line, shown} {
 		f.cuts(f)
 		f.goes = func(f *face) {
