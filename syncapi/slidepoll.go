@@ -64,19 +64,18 @@ func (a *API) slidePoll(ctx context.Context, c *httpapi.Caller, ask *slidingAsk,
 	a.alive(ctx, &p.question)
 	p.waiter = a.waker.listen(c.User) // before the reading: what comes between is not missed
 	defer p.waiter.stop()
-	for waited := false; ; waited = true {
+	for {
 		n, err := a.slideNow(ctx, p.viewer, ask, from)
 		if err != nil {
 			return nil, err
 		}
 		a.alive(ctx, &p.question)
-		if n.empty() && from != (position{}) && p.wait(ctx) {
-			if err := admitted(ctx); err != nil {
-				return nil, err
-			}
+		if n.empty() && from != (position{}) && !p.last && p.left() > 0 {
+			p.last = p.wait(ctx, time.Time{}) == waitIsOver
+			p.waited = true
 			continue
 		}
-		if waited {
+		if p.waited {
 			if err := admitted(ctx); err != nil {
 				return nil, err
 			}
