@@ -30,7 +30,8 @@ type line struct {
 func dial(t *testing.T, hs *story.Server) *line {
 	t.Helper()
 	url := "ws" + strings.TrimPrefix(hs.URL, "http") + "/_matrix/client/unstable/im.astrocyte.sync/ws"
-	conn, _, err := websocket.DefaultDialer.Dial(url, nil)
+	dialer := websocket.Dialer{EnableCompression: true}
+	conn, _, err := dialer.Dial(url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,11 @@ func (a *API) slidePoll(ctx context.Context, c *httpapi.Caller, ask *slidingAsk,
 		a.alive(ctx, &p.question)
 		if n.empty() && from != (position{}) && !p.last && p.left() > 0 {
 			p.last = p.wait(ctx, time.Time{}) == waitIsOver
-			p.waited = true
+			if p.waited = true; p.waiter.doubted.Swap(false) { // a token of the user's ended
+				if err := admitted(ctx); err != nil {
+					return nil, err
+				}
+			}
 			continue
 		}
 		if p.waited {

@@ -184,6 +184,23 @@ func TestSlidingWaits(t *testing.T) {
 	})
 }
 
+// TestSlidingEndsWithTheDevice logs a device out whose request waits.
+func TestSlidingEndsWithTheDevice(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		hs := story.Start(t, dsn)
+		bob := hs.User("bob")
+		s := bob.Slides("room-list", roomList([2]int{0, 19}))
+		s.Goes()
+		answered := make(chan *story.Answer, 1)
+		go func() { answered <- s.Asks(50 * time.Second) }()
+		bob.Must("POST", "/logout", `{}`)
+		if a := <-answered; a.Status != 401 || a.At("errcode").Text() != "M_UNKNOWN_TOKEN" {
+			t.Errorf("the request that waited is answered %d %s", a.Status, a)
+		}
+	})
+}
+
 // TestSlidingAfterLeaving looks for what came after somebody left, was kicked or was banned, in every way of asking.
 func TestSlidingAfterLeaving(t *testing.T) {
 	t.Parallel()
