@@ -2,14 +2,16 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import * as sdk from "matrix-js-sdk";
+import { SlidingSync } from "matrix-js-sdk/lib/sliding-sync.js";
 
 const patience = 30_000;
 
 export const passwordOf = (name) => `the password of ${name}`;
 
 export class Person {
-    /** register makes an account, and a client that syncs all the time. With secret it can encrypt. */
-    static async register(server, name, { secret } = {}) {
+    /** register makes an account, and a client that syncs all the time. With secret it can encrypt; with sliding it uses
+        sliding sync, and shows so many rooms. */
+    static async register(server, name, { secret, sliding } = {}) {
         const guest = sdk.createClient({ baseUrl: server.url });
         const data = { username: name, password: passwordOf(name) };
         const challenge = await guest.registerRequest(data).then(
@@ -20,7 +22,7 @@ export class Person {
         );
         if (challenge.httpStatus !== 401) throw challenge;
         data.auth = { type: "m.login.dummy", session: challenge.data.session };
-        return Person.#start(server, name, await guest.registerRequest(data), { secret });
+        return Person.#start(server, name, await guest.registerRequest(data), { secret, sliding });
     }
 
     /** login gives somebody one more device. secrets are the keys of the secret storage that they have. */
@@ -34,7 +36,7 @@ export class Person {
         return Person.#start(server, name, made, { secret, secrets });
     }
 
-    static async #start(server, name, made, { secret, secrets = new Map() }) {
+    static async #start(server, name, made, { secret, sliding, secrets = new Map() }) {
         const p = new Person();
         p.name = name;
         p.secrets = secrets;
@@ -55,13 +57,22 @@ export class Person {
         p.device = made.device_id;
         try {
             if (secret) await p.client.initRustCrypto({ useIndexedDB: false });
-            await p.client.startClient({ initialSyncLimit: 30, lazyLoadMembers: true, threadSupport: true, pollTimeout: 10_000 });
+            const slidingSync = sliding && p.#slides(server, sliding);
+            await p.client.startClient({ initialSyncLimit: 30, lazyLoadMembers: true, threadSupport: true, pollTimeout: 10_000, slidingSync });
             await p.until("the first sync", () => ["PREPARED", "SYNCING"].includes(p.client.getSyncState()));
         } catch (err) {
             p.stop();
             throw err;
         }
         return p;
+    }
+
+    // #slides asks for the rooms as Element Web does: a list with what is needed to show it, and more of the room that is open.
+    #slides(server, rooms) {
+        const required_state = [["m.room.create", ""], ["m.room.name", ""], ["m.room.join_rules", ""], ["m.room.encryption", ""], ["m.room.member", "$LAZY"], ["m.room.member", "$ME"]];
+        const lists = new Map([["rooms", { ranges: [[0, rooms - 1]], timeline_limit: 1, required_state, filters: { not_room_types: ["m.space"] } }]]);
+        this.sliding = new SlidingSync(server.url, lists, { timeline_limit: 20, required_state: [["*", "*"], ["m.room.member", "$LAZY"]] }, this.client, 10_000);
+        return this.sliding;
     }
 
     /** until waits until find gives something, and gives that. */
