@@ -2,7 +2,9 @@ package syncapi
 
 import (
 	"fmt"
+	"syscall"
 	"testing"
+	"time"
 
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
@@ -45,6 +47,7 @@ func BenchmarkFirstWindow(b *testing.B) {
 		for _, cold := range []bool{true, false} {
 			b.Run(fmt.Sprintf("rooms=%d/members=%d/cold=%t", c.rooms, c.members, cold), func(b *testing.B) {
 				size := 0
+				var used time.Duration
 				for b.Loop() {
 					api := w.api
 					if cold {
@@ -52,14 +55,27 @@ func BenchmarkFirstWindow(b *testing.B) {
 						api = w.anew()
 						b.StartTimer()
 					}
+					began := processorTime(b)
 					n, err := api.slidePoll(b.Context(), &httpapi.Caller{User: user("bob"), Device: "D"}, ask, nil)
 					if err != nil || len(n.rooms) != 20 {
 						b.Fatal(n, err)
 					}
 					size = len(n.AppendJSON(nil))
+					used += processorTime(b) - began
 				}
+				b.ReportMetric(float64(used.Microseconds())/1000/float64(b.N), "cpu-ms/op") // what a busy machine does not change
 				b.ReportMetric(float64(size), "answer-bytes")
 			})
 		}
 	}
+}
+
+// processorTime is how much of the processors the test has used.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
