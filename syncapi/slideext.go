@@ -9,6 +9,7 @@ import (
 	"astrocyte/e2ee"
 	"astrocyte/ephemeral"
 	"astrocyte/matrix"
+	"astrocyte/push"
 	"astrocyte/roomserver"
 )
 
@@ -21,6 +22,8 @@ type slidExtensions struct {
 	data     []roomData
 	receipts []passing
 	typing   []passing
+	threads  []push.Subscription
+	older    string // token of the threads for which there was no place
 }
 
 // roomData is account data of a room.
@@ -37,7 +40,7 @@ type passing struct {
 
 func (x *slidExtensions) empty() bool {
 	return len(x.devices.Messages) == 0 && len(x.lists.Changed) == 0 && len(x.lists.Left) == 0 &&
-		len(x.account) == 0 && len(x.data) == 0 && len(x.receipts) == 0 && len(x.typing) == 0
+		len(x.account) == 0 && len(x.data) == 0 && len(x.receipts) == 0 && len(x.typing) == 0 && len(x.threads) == 0
 }
 
 // extend reads what the client wants to know besides its rooms.
@@ -57,7 +60,34 @@ func (r *slide) extend() error {
 			return err
 		}
 	}
+	if x.ask.threads.enabled && r.a.push.Threads() {
+		if err := r.extendThreads(x); err != nil {
+			return err
+		}
+	}
 	return r.extendTyping(x)
+}
+
+// threadsMost bounds the subscriptions to threads that one answer tells.
+const threadsMost = 100
+
+// extendThreads reads to which threads the user has subscribed, or not any more, the newest first.
+//
+// Extension: MSC4308.
+func (r *slide) extendThreads(x *slidExtensions) error {
+	most := threadsMost
+	if x.ask.threads.limit > 0 {
+		most = min(most, x.ask.threads.limit)
+	}
+	var err error
+	if x.threads, err = r.a.push.Subscriptions(r.tx, r.viewer.User, r.from.Pos, r.upto, most+1); err != nil {
+		return err
+	}
+	if len(x.threads) > most {
+		x.threads = x.threads[:most]
+		x.older = push.MoreSubscriptions(x.threads)
+	}
+	return nil
 }
 
 // extendDevice reads messages to the device, its keys, and whose devices changed.

@@ -3,6 +3,8 @@ package syncapi
 import (
 	"strconv"
 
+	"astrocyte/matrix"
+	"astrocyte/push"
 	"astrocyte/roomserver"
 )
 
@@ -172,8 +174,46 @@ func (w *writer) slidExtensions(x *slidExtensions) {
 	if len(x.account) > 0 || len(x.data) > 0 {
 		w.object(x.ask.account.key, func() { w.slidAccount(x) })
 	}
+	if len(x.threads) > 0 {
+		w.object(x.ask.threads.key, func() { w.slidThreads(x) })
+	}
 	w.passing(x.ask.receipts.key, "m.receipt", x.receipts)
 	w.passing(x.ask.typing.key, "m.typing", x.typing)
+}
+
+// slidThreads writes subscriptions to threads, by room.
+func (w *writer) slidThreads(x *slidExtensions) {
+	for _, part := range []struct {
+		name       string
+		subscribed bool
+	}{{"subscribed", true}, {"unsubscribed", false}} {
+		byRoom := make(map[matrix.RoomID][]push.Subscription)
+		for _, s := range x.threads {
+			if s.Subscribed == part.subscribed {
+				byRoom[s.Room] = append(byRoom[s.Room], s)
+			}
+		}
+		if len(byRoom) == 0 {
+			continue
+		}
+		w.object(part.name, func() {
+			for room, list := range byRoom {
+				w.object(string(room), func() {
+					for _, s := range list {
+						w.object(string(s.Thread), func() {
+							if s.Subscribed {
+								w.flag("automatic", s.Automatic)
+							}
+							w.number("bump_stamp", s.Pos)
+						})
+					}
+				})
+			}
+		})
+	}
+	if x.older != "" {
+		w.text("prev_batch", x.older)
+	}
 }
 
 func (w *writer) slidAccount(x *slidExtensions) {

@@ -81,7 +81,7 @@ func (l *slidingList) holds(place int64) bool {
 
 // slidingExtensions are what the client wants to know besides its rooms.
 type slidingExtensions struct {
-	toDevice, e2ee, account, receipts, typing extension
+	toDevice, e2ee, account, receipts, typing, threads extension
 }
 
 // extension is one of them.

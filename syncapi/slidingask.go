@@ -259,7 +259,9 @@ var extensionNames = map[string]func(*slidingExtensions) *extension{
 	"receipts":                        func(x *slidingExtensions) *extension { return &x.receipts },
 	"org.matrix.msc3960.receipts":     func(x *slidingExtensions) *extension { return &x.receipts },
 	"typing":                          func(x *slidingExtensions) *extension { return &x.typing },
-	"org.matrix.msc4508.typing":       func(x *slidingExtensions) *extension { return &x.typing },
+	"thread_subscriptions":            func(x *slidingExtensions) *extension { return &x.threads },
+	"io.element.msc4308.thread_subscriptions": func(x *slidingExtensions) *extension { return &x.threads },
+	"org.matrix.msc4508.typing":               func(x *slidingExtensions) *extension { return &x.typing },
 }
 
 // parse reads the extensions. Those that are not known are passed over.

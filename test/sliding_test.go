@@ -462,3 +462,37 @@ func TestSlidingConnections(t *testing.T) {
 		}
 	})
 }
+
+// TestSlidingTellsOfThreads subscribes to threads, and looks what another device is told.
+func TestSlidingTellsOfThreads(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		hs := story.Start(t, dsn, withThreads)
+		alice := hs.User("alice")
+		room := alice.CreatesRoom()
+		var roots []string
+		for range 3 {
+			root := alice.Says(room, "root")
+			alice.SendsEvent(room, "m.room.message", alice.Txn(), map[string]any{
+				"msgtype": "m.text", "body": "reply", "m.relates_to": map[string]any{"rel_type": "m.thread", "event_id": root},
+			})
+			roots = append(roots, root)
+		}
+		const name = "io.element.msc4308.thread_subscriptions"
+		s := alice.Slides("c", map[string]any{"extensions": map[string]any{name: map[string]any{"enabled": true, "limit": 2}}})
+		if a := s.Goes(); a.At("extensions", name).There() {
+			t.Errorf("without subscriptions the client is told %s", a)
+		}
+		for _, root := range roots {
+			alice.Must("PUT", subscription(room, root), `{}`)
+		}
+		a := s.Waits(20*time.Second).At("extensions", name)
+		if len(a.At("subscribed", room).Keys()) != 2 || a.At("prev_batch").Text() == "" || !a.At("subscribed", room, roots[2]).Has("automatic") {
+			t.Errorf("of three subscriptions the client is told %s", a)
+		}
+		alice.Must("DELETE", subscription(room, roots[0]), nil)
+		if a := s.Goes().At("extensions", name); !a.At("unsubscribed", room, roots[0], "bump_stamp").There() || a.At("subscribed").There() {
+			t.Errorf("of the end of a subscription the client is told %s", a)
+		}
+	})
+}
