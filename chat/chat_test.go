@@ -93,7 +93,9 @@ func TestTheyTalk(t *testing.T) {
 		if told := b.awaitsText("hello"); told.Event.ID != event || told.Event.Sender != alice.ID {
 			t.Errorf("bob is told %+v", told)
 		}
-		a.awaits("the delivery", func(told chat.Told) bool { return told.Kind == "delivered" && slices.Contains(told.Events, event) && told.User == bob.ID })
+		a.awaits("the delivery", func(told chat.Told) bool {
+			return told.Kind == "delivered" && slices.Contains(told.Events, event) && told.User == bob.ID
+		})
 		if again, err := a.Send(t.Context(), room, "1", "hello"); err != nil || again != event {
 			t.Errorf("a repeated message is %s %v, and was %s", again, err, event)
 		}
