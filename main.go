@@ -24,6 +24,6 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serveCommand(), userCommand(), tokenCommand(), mediaCommand(), searchCommand(), configCommand(), sampleConfigCommand(), chatCommand(), versionCommand())
+	root.AddCommand(serveCommand(), userCommand(), tokenCommand(), mediaCommand(), searchCommand(), roomCommand(), configCommand(), sampleConfigCommand(), chatCommand(), versionCommand())
 	return root
 }

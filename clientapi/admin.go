@@ -27,6 +27,7 @@ func (a *API) adminRoutes(r *httpapi.Router) {
 	a.adminTaskRoutes(r)
 	a.adminFederationRoutes(r)
 	a.adminMediaRoutes(r)
+	a.adminDoctorRoutes(r)
 }
 
 var errNoAdmin = matrix.Forbidden("only administrators of this server may do this")

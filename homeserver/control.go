@@ -50,6 +50,7 @@ func (s *Server) controlRouter() *httpapi.Router {
 	r.Handle("GET", "/registration-tokens", httpapi.Open(s.listTokens))
 	r.Handle("POST", "/registration-tokens", httpapi.Open(s.createToken))
 	s.mediaControl(r)
+	s.roomControl(r)
 	return r
 }
 

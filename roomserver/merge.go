@@ -25,16 +25,10 @@ func (r *Rooms) merge(ctx context.Context, room RoomNID) error {
 		if err != nil || len(h.extremities) <= extremitiesMost {
 			return err
 		}
-		levels, err := b.levels(h)
-		if err != nil {
-			return err
+		d, err := b.dummy(h)
+		if err == nil {
+			_, err = b.append(h, d)
 		}
-		may := func(u matrix.UserID) bool { return levels.MaySend(u, dummyType, false) }
-		sender, ok, err := localInviter(b.tx, h.nid, b.r.server, may)
-		if err != nil || !ok {
-			return err
-		}
-		_, err = b.append(h, &Draft{Room: h.id, Sender: sender, Type: dummyType, Content: []byte(`{}`)})
 		return err
 	})
 	var refused *matrix.Error

@@ -53,6 +53,12 @@ func (r *Rooms) ReceiveAt(ctx context.Context, ev *rules.Event, before []matrix.
 	return r.receive(ctx, &reception{r: r, ev: ev, told: before, gap: true})
 }
 
+// ReceiveAfter is ReceiveAt for an event with one other before it, which has no place here; before is the state
+// before that one.
+func (r *Rooms) ReceiveAfter(ctx context.Context, ev *rules.Event, before []matrix.EventID) (Status, error) {
+	return r.receive(ctx, &reception{r: r, ev: ev, told: before, toldFor: ev.Prev()[0], gap: true})
+}
+
 // tries bounds how often an event is tried anew because the room changed while its state was resolved.
 const tries = 20
 
@@ -155,6 +161,9 @@ func (b *batch) keep(e *Event, why string) {
 func (c *reception) mentions() []matrix.EventID {
 	ids := make([]matrix.EventID, 0, 1+len(c.ev.Prev())+len(c.ev.Auth())+len(c.told))
 	ids = append(append(append(ids, c.ev.ID()), c.ev.Prev()...), c.ev.Auth()...)
+	if c.toldFor != "" {
+		ids = append(ids, c.toldFor)
+	}
 	return append(ids, c.told...)
 }
 

@@ -24,6 +24,7 @@ type reception struct {
 	nids map[matrix.EventID]int64 // of events, once they have one
 
 	told     []matrix.EventID // the state before the event, as another server told it
+	toldFor  matrix.EventID   // the event before it whose state that is; empty: it is its own
 	gap      bool             // events before it may be missing
 	entering bool             // it makes us a part of the room, which is as was told
 	relay    bool             // this server brings it to the others
@@ -125,7 +126,11 @@ func (c *reception) before(h *head, near *surroundings) (*state.State, error) {
 
 // toldState makes the state of the events that were told. Rejected ones have no place in a state.
 func (c *reception) toldState(h *head) (*state.State, error) {
-	in, err := c.b.look(h.nid, c.told)
+	ids := c.told
+	if c.toldFor != "" {
+		ids = append(slices.Clone(ids), c.toldFor)
+	}
+	in, err := c.b.look(h.nid, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +144,23 @@ func (c *reception) toldState(h *head) (*state.State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load the state that was told: %w", err)
 	}
+	if k, ok := in.here(c.toldFor); ok && k.status != statusRejected {
+		if told, err = c.withEvent(told, k.nid); err != nil {
+			return nil, err
+		}
+	}
 	return c.b.next(h, h.state, state.Changes(h.state.Entries(), told)...)
+}
+
+// withEvent is a state with an event that was told beside it.
+func (c *reception) withEvent(told []state.Entry, nid int64) ([]state.Entry, error) {
+	own, err := c.r.entries(c.b.tx, []int64{nid})
+	if err != nil || len(own) == 0 {
+		return told, err
+	}
+	told = slices.DeleteFunc(told, func(e state.Entry) bool { return e.Tuple == own[0].Tuple })
+	at, _ := slices.BinarySearchFunc(told, own[0], func(e, o state.Entry) int { return int(e.Tuple - o.Tuple) })
+	return slices.Insert(told, at, own[0]), nil
 }
 
 // after is the state with the event.

@@ -40,58 +40,90 @@ var errNotFilled = errors.New("what is before the event could not be had")
 //
 // Spec: SS "Checks performed on receipt of a PDU", "Backfilling and retrieving missing events"
 func (r *Remote) Receive(ctx context.Context, from matrix.ServerName, ev *rules.Event) (roomserver.Status, error) {
-	status, gap, err := r.tryReceive(ctx, from, ev)
-	if gap == nil {
+	status, err := r.rooms.Receive(ctx, ev)
+	var gap *roomserver.Gap
+	if !errors.As(err, &gap) {
 		return status, err
 	}
-	between, err := r.missing(ctx, from, gap)
-	if err != nil {
-		r.log.Debug("a server does not tell what is missing", "server", from, "room", gap.Room, "event", gap.Event, "error", err)
-	}
-	for _, e := range between {
-		if _, err := r.receiveOver(ctx, from, e); err != nil {
-			r.log.Debug("an event that was missing is not taken", "room", gap.Room, "event", e.ID(), "error", err)
+	if len(gap.Prev) > 0 {
+		if err := r.between(ctx, from, ev, gap); err != nil {
+			return 0, err
 		}
 	}
 	return r.receiveOver(ctx, from, ev)
 }
 
-// tryReceive takes an event whose auth events may be missing. A gap that is given is one of events before it.
-func (r *Remote) tryReceive(ctx context.Context, from matrix.ServerName, ev *rules.Event) (roomserver.Status, *roomserver.Gap, error) {
-	status, err := r.rooms.Receive(ctx, ev)
-	var gap *roomserver.Gap
-	if !errors.As(err, &gap) {
-		return status, nil, err
+// between receives what is missing before an event. Where one of these cannot be received the event cannot be.
+func (r *Remote) between(ctx context.Context, from matrix.ServerName, ev *rules.Event, gap *roomserver.Gap) error {
+	events, err := r.missing(ctx, from, gap)
+	if err != nil {
+		r.log.Debug("a server does not tell what is missing", "server", from, "room", gap.Room, "event", gap.Event, "error", err)
+		return nil
 	}
-	if len(gap.Auth) > 0 {
-		if err := r.fetchAuth(ctx, from, gap); err != nil {
-			return 0, nil, err
+	failed := make(map[matrix.EventID]error)
+	for _, e := range append(events, ev) {
+		for _, p := range e.Prev() {
+			if err := failed[p]; err != nil {
+				failed[e.ID()] = err
+			}
 		}
-		if status, err = r.rooms.Receive(ctx, ev); !errors.As(err, &gap) {
-			return status, nil, err
+		if e == ev || failed[e.ID()] != nil {
+			continue
 		}
-		if len(gap.Auth) > 0 {
-			return 0, nil, fmt.Errorf("%w: %d auth events of %s", errNotFilled, len(gap.Auth), ev.ID())
+		if _, err := r.receiveOver(ctx, from, e); err != nil {
+			failed[e.ID()] = fmt.Errorf("receive %s, which is missing: %w", e.ID(), err)
 		}
 	}
-	return 0, gap, gap
+	return failed[ev.ID()]
 }
 
 // receiveOver takes an event, over a gap if there is one: with the state before it as another server tells it.
 func (r *Remote) receiveOver(ctx context.Context, from matrix.ServerName, ev *rules.Event) (roomserver.Status, error) {
-	status, gap, err := r.tryReceive(ctx, from, ev)
-	if gap == nil {
-		return status, err
+	take := func() (roomserver.Status, error) { return r.rooms.Receive(ctx, ev) }
+	asked := false
+	for {
+		status, err := take()
+		var gap *roomserver.Gap
+		switch {
+		case !errors.As(err, &gap):
+			return status, err
+		case len(gap.Prev) > 0:
+			if take, err = r.overGap(ctx, from, ev, gap); err != nil {
+				return 0, err
+			}
+		case asked:
+			return 0, fmt.Errorf("%w: %d auth events of %s", errNotFilled, len(gap.Auth), ev.ID())
+		default:
+			asked = true
+			if err := r.fetchAuth(ctx, from, gap); err != nil {
+				return 0, err
+			}
+		}
 	}
+}
+
+// overGap learns the state before an event from a server that knows it, and gives what takes the event with
+// it. Where one event is missing before it, the state before that one is asked for, and it is fetched too.
+func (r *Remote) overGap(ctx context.Context, from matrix.ServerName, ev *rules.Event, gap *roomserver.Gap) (func() (roomserver.Status, error), error) {
 	var failed error
 	for _, server := range r.knowing(ctx, from, gap.Room) {
+		if len(gap.Prev) == 1 && len(ev.Prev()) == 1 {
+			before, err := r.stateBefore(ctx, server, ev.Version(), gap.Room, gap.Prev[0])
+			if err == nil {
+				err = r.fetch(ctx, server, ev.Version(), gap.Room, gap.Prev)
+			}
+			if err == nil {
+				return func() (roomserver.Status, error) { return r.rooms.ReceiveAfter(ctx, ev, before) }, nil
+			}
+			failed = errors.Join(failed, err)
+		}
 		before, err := r.stateBefore(ctx, server, ev.Version(), gap.Room, ev.ID())
 		if err == nil {
-			return r.rooms.ReceiveAt(ctx, ev, before)
+			return func() (roomserver.Status, error) { return r.rooms.ReceiveAt(ctx, ev, before) }, nil
 		}
 		failed = errors.Join(failed, err)
 	}
-	return 0, fmt.Errorf("%w: %w", errNotFilled, failed)
+	return nil, fmt.Errorf("%w: %w", errNotFilled, failed)
 }
 
 // knowing are servers that may know about a room, the one first that brought an event.
