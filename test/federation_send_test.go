@@ -111,7 +111,9 @@ func TestServerThatWasAway(t *testing.T) {
 			}
 		}
 		entry := "/_synapse/admin/v1/federation/destinations"
-		d := root.Finds("a server that is not reached", entry+"?failing=true", func(a story.JSON) bool { return a.At("total").Int() == 1 }).At("destinations", 0)
+		d := root.Finds("a server that is not reached", entry+"?failing=true", func(a story.JSON) bool {
+			return a.At("total").Int() == 1 && a.At("destinations", 0, "waiting_rooms").Int() == 3
+		}).At("destinations", 0)
 		if d.At("destination").Text() != string(b.ServerName()) || d.At("waiting_rooms").Int() != 3 || d.At("failure").Text() == "" {
 			t.Errorf("the destination is %s", d)
 		}
