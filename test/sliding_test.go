@@ -166,6 +166,7 @@ func TestSlidingWaits(t *testing.T) {
 			}, []any{"extensions", "to_device", "events", 0, "content", "a"}},
 			{"a kick", s, func() { alice.Kicks(other, bob, "") }, []any{"rooms", other, "required_state", 0, "content", "membership"}},
 		} {
+			c.on.Goes() // up to date
 			answered := make(chan story.JSON, 1)
 			go func() { answered <- c.on.Asks(25 * time.Second).JSON }()
 			c.do()
