@@ -180,7 +180,10 @@ func (a *API) enterElsewhere(ctx context.Context, e entrance, change roomserver.
 	if err != nil {
 		return err
 	}
-	via := append(e.via, invited.Via, e.room.Server())
+	via := append(e.via, invited.Via)
+	if len(e.via) == 0 { // whoever says by which servers means those
+		via = append(via, e.room.Server())
+	}
 	entry := remote.Entry{Room: e.room, User: change.Target, Via: append(via, others...)}
 	if entry.Content, err = change.Written(); err != nil {
 		return err

@@ -21,6 +21,7 @@ import (
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/media"
+	"astrocyte/push"
 	"astrocyte/roomserver"
 )
 
@@ -36,6 +37,7 @@ type Parts struct {
 	Rooms      *roomserver.Rooms
 	Encryption *e2ee.Encryption
 	Media      *media.Repository
+	Push       *push.Push
 	Inbound    *inbound.Inbound
 	Now        func() time.Time
 }
@@ -52,6 +54,7 @@ type API struct {
 	rooms      *roomserver.Rooms
 	encryption *e2ee.Encryption
 	media      *media.Repository
+	push       *push.Push
 	inbound    *inbound.Inbound
 	now        func() time.Time
 }
@@ -60,7 +63,7 @@ type API struct {
 func New(p Parts) *API {
 	return &API{
 		server: p.Server, version: p.Version, wellKnown: p.WellKnown, directory: p.Directory, keys: p.Keys, accounts: p.Accounts, services: p.Services, rooms: p.Rooms,
-		encryption: p.Encryption, media: p.Media, inbound: p.Inbound, now: p.Now,
+		encryption: p.Encryption, media: p.Media, push: p.Push, inbound: p.Inbound, now: p.Now,
 	}
 }
 

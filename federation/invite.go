@@ -8,6 +8,7 @@ import (
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
 	"astrocyte/roomserver/rules"
+	"astrocyte/store"
 )
 
 func (a *API) inviteRoutes(r *httpapi.Router) {
@@ -67,6 +68,7 @@ func (a *API) invite(ctx context.Context, c *httpapi.Caller, q *inviteRequest) (
 	signed := a.rooms.Sign(ev)
 	err = a.rooms.KeepOutside(ctx, roomserver.Outside{
 		Room: q.RoomID, Version: v.ID, User: target, Membership: matrix.Invite, Sender: ev.Sender(), Via: c.Origin, Stripped: told,
+		Also: func(tx *store.Tx, at roomserver.Passed) error { return a.push.Invited(tx, at, ev, told) },
 	})
 	if err != nil {
 		return nil, err

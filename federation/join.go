@@ -47,6 +47,10 @@ func (a *API) answerJoin(w http.ResponseWriter, r *http.Request, c *httpapi.Call
 	if err != nil {
 		return err
 	}
+	servers, err := a.rooms.ServersOf(ctx, q.RoomID) // before the join
+	if err != nil {
+		return err
+	}
 	join, err := a.join(ctx, c, q)
 	if err != nil {
 		return err
@@ -55,10 +59,6 @@ func (a *API) answerJoin(w http.ResponseWriter, r *http.Request, c *httpapi.Call
 	told, err := a.before(ctx, c, join, short)
 	if err != nil {
 		return fmt.Errorf("find the state before a join: %w", err)
-	}
-	servers, err := a.rooms.ServersOf(ctx, q.RoomID)
-	if err != nil {
-		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
 	out := &roomWriter{w: w, rooms: a.rooms}

@@ -119,6 +119,9 @@ func (w *composing) event(it waiting) ([]byte, error) {
 	if w.p.now().Sub(time.UnixMilli(it.queued)) > tooOld {
 		return nil, nil
 	}
+	if it.event == 0 {
+		return w.outside(it)
+	}
 	events, err := w.p.rooms.Events(w.tx, []int64{it.event})
 	if err != nil {
 		return nil, err

@@ -23,6 +23,7 @@ type queued struct {
 	pusher  pusherKey
 	at      roomserver.Passed
 	actions []json.RawMessage
+	told    []byte // of an event that is not kept here
 }
 
 // heir is a user who has come into a room that replaces another.
@@ -156,7 +157,7 @@ func (s *sifting) weigh(at roomserver.Passed, e *roomserver.Event, user matrix.U
 		return err
 	}
 	for _, k := range pushers {
-		s.queue = append(s.queue, queued{k, at, o.Actions})
+		s.queue = append(s.queue, queued{pusher: k, at: at, actions: o.Actions})
 	}
 	return nil
 }

@@ -33,11 +33,11 @@ func enqueue(tx *store.Tx, queue []queued, now int64) error {
 			return err
 		}
 		k := q.pusher
-		rows[i] = []any{k.user.Shard(), string(k.user), k.app, k.key, q.at.Pos, q.at.Seq, q.at.NID, int64(q.at.Room), actions, now}
+		rows[i] = []any{k.user.Shard(), string(k.user), k.app, k.key, q.at.Pos, q.at.Seq, q.at.NID, int64(q.at.Room), actions, now, q.told}
 	}
 	_, err := tx.Bulk(store.Bulk{
 		Table:      "push_queue",
-		Columns:    []string{"ushard", "user_id", "app_id", "pushkey", "pos", "seq", "event_nid", "room_nid", "actions", "queued"},
+		Columns:    []string{"ushard", "user_id", "app_id", "pushkey", "pos", "seq", "event_nid", "room_nid", "actions", "queued", "told"},
 		Rows:       rows,
 		OnConflict: "ON CONFLICT (ushard, user_id, app_id, pushkey, pos) DO NOTHING",
 	})
@@ -50,20 +50,21 @@ type waiting struct {
 	room            roomserver.RoomNID
 	actions         []json.RawMessage
 	queued          int64
+	told            []byte // of an event that is not kept here
 }
 
 // waitingFor reads the first notifications of a pusher.
 func waitingFor(tx *store.Tx, k pusherKey, limit int) ([]waiting, error) {
 	return store.Select(tx, func(r store.Row) (w waiting, err error) {
 		var raw []byte
-		if err := r.Scan(&w.pos, &w.seq, &w.event, &w.room, &raw, &w.queued); err != nil {
+		if err := r.Scan(&w.pos, &w.seq, &w.event, &w.room, &raw, &w.queued, &w.told); err != nil {
 			return w, err
 		}
 		if err := json.Unmarshal(raw, &w.actions); err != nil {
 			return w, fmt.Errorf("read the actions of a notification: %w", err)
 		}
 		return w, nil
-	}, `SELECT pos, seq, event_nid, room_nid, actions, queued FROM push_queue
+	}, `SELECT pos, seq, event_nid, room_nid, actions, queued, told FROM push_queue
 		WHERE ushard = $1 AND user_id = $2 AND app_id = $3 AND pushkey = $4 ORDER BY pos LIMIT $5`,
 		k.user.Shard(), string(k.user), k.app, k.key, int64(limit))
 }

@@ -235,14 +235,12 @@ func (c Creation) createContent(v *rules.Version) (map[string]any, error) {
 	if v.CreatorInContent {
 		content["creator"] = c.Creator
 	}
-	if !v.PrivilegedCreators || c.Preset != TrustedPrivateChat {
+	if !v.PrivilegedCreators {
 		return content, nil
 	}
-	var creators []matrix.UserID
-	if raw, ok := c.Content["additional_creators"]; ok {
-		if err := json.Unmarshal(raw, &creators); err != nil {
-			return nil, matrix.BadJSON("additional_creators must be a list of user IDs")
-		}
+	creators, err := c.creators()
+	if err != nil || c.Preset != TrustedPrivateChat {
+		return content, err
 	}
 	for _, i := range c.Invite {
 		if !slices.Contains(creators, i.User) {
@@ -253,6 +251,24 @@ func (c Creation) createContent(v *rules.Version) (map[string]any, error) {
 		content["additional_creators"] = creators
 	}
 	return content, nil
+}
+
+// creators reads who makes the room beside its creator.
+func (c Creation) creators() ([]matrix.UserID, error) {
+	raw, ok := c.Content["additional_creators"]
+	if !ok {
+		return nil, nil
+	}
+	var creators []matrix.UserID
+	if err := json.Unmarshal(raw, &creators); err != nil {
+		return nil, matrix.BadJSON("additional_creators must be a list of user IDs")
+	}
+	for _, u := range creators {
+		if _, err := matrix.ParseUserID(string(u)); err != nil {
+			return nil, matrix.BadJSON("additional_creators has %.80q, which is not a user ID", u)
+		}
+	}
+	return creators, nil
 }
 
 // levels are the power levels of a new room: what the preset says, and above it what the creator wants.

@@ -111,6 +111,10 @@ type Stripped struct {
 	Sender   matrix.UserID   `json:"sender"`
 	StateKey string          `json:"state_key"`
 	Type     string          `json:"type"`
+
+	// The create event is told whole, so that the room's id can be told from it.
+	EventID matrix.EventID `json:"event_id,omitempty"`
+	Time    int64          `json:"origin_server_ts,omitempty"`
 }
 
 // presentedBy names the state that presents a room: what it is, and who speaks for it.
@@ -127,7 +131,11 @@ func Strip(events []*rules.Event) ([]byte, error) {
 	list := []Stripped{}
 	for _, e := range events {
 		if key, ok := e.StateKey(); ok {
-			list = append(list, Stripped{Content: e.Content(), Sender: e.Sender(), StateKey: key, Type: e.Type()})
+			s := Stripped{Content: e.Content(), Sender: e.Sender(), StateKey: key, Type: e.Type()}
+			if e.IsState("m.room.create", "") {
+				s.EventID, s.Time = e.ID(), e.OriginServerTS()
+			}
+			list = append(list, s)
 		}
 	}
 	out, err := json.Marshal(list)

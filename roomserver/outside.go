@@ -21,8 +21,9 @@ type Outside struct {
 	Sender     matrix.UserID
 	Via        matrix.ServerName // a server that is in the room
 	Stripped   []byte            // what the user is told of the room: a JSON list
-	// Also writes what belongs to it in the same transaction; nil: nothing.
-	Also func(tx *store.Tx) error
+	// Also writes what belongs to it in the same transaction, of which it is told the room and the position; nil:
+	// nothing.
+	Also func(tx *store.Tx, at Passed) error
 }
 
 // KeepOutside keeps a membership in a room that this server is not in. It stands in no timeline: the
@@ -57,7 +58,7 @@ func (r *Rooms) KeepOutside(ctx context.Context, o Outside) error {
 		if o.Also == nil {
 			return nil
 		}
-		return o.Also(tx)
+		return o.Also(tx, Passed{Room: nid, Item: Item{Pos: pos}})
 	})
 }
 
@@ -156,6 +157,7 @@ func StripForeign(told []json.RawMessage, member *rules.Event) ([]byte, error) {
 			Sender   matrix.UserID   `json:"sender"`
 			StateKey *string         `json:"state_key"`
 			Type     string          `json:"type"`
+			Time     int64           `json:"origin_server_ts"`
 		}
 		if json.Unmarshal(raw, &s) != nil || s.StateKey == nil || s.Type == "" || len(s.Content) == 0 || s.Content[0] != '{' {
 			continue
@@ -166,7 +168,11 @@ func StripForeign(told []json.RawMessage, member *rules.Event) ([]byte, error) {
 		if size += len(raw); len(list) == maxForeignState || size > maxForeignBytes {
 			break
 		}
-		list = append(list, Stripped{Content: s.Content, Sender: s.Sender, StateKey: *s.StateKey, Type: s.Type})
+		entry := Stripped{Content: s.Content, Sender: s.Sender, StateKey: *s.StateKey, Type: s.Type}
+		if s.Type == "m.room.create" {
+			entry.Time = s.Time
+		}
+		list = append(list, entry)
 	}
 	out, err := json.Marshal(append(list, own))
 	if err != nil {

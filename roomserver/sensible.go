@@ -25,7 +25,14 @@ func (b *batch) sensible(h *head, d *Draft) error {
 	case "m.room.redaction":
 		return b.sensibleRedaction(h, d)
 	case "m.room.power_levels":
-		return sensibleLevels(d)
+		if err := sensibleLevels(d); err != nil {
+			return err
+		}
+		return b.sensibleCreators(h, d)
+	case "m.room.create":
+		if h.seq > 0 {
+			return matrix.BadJSON("a room has one create event, which begins it")
+		}
 	case "m.room.member":
 		return b.sensibleMember(h, d)
 	}
@@ -129,6 +136,31 @@ func sensibleLevels(d *Draft) error {
 	for user := range content.Users {
 		if _, err := matrix.ParseUserID(user); err != nil {
 			return matrix.BadJSON("the power levels name %q, which is not a user ID", user)
+		}
+	}
+	return nil
+}
+
+// sensibleCreators refuses power levels of those who stand above all power levels.
+//
+// Spec: Room Versions 12, "Authorization rules".
+func (b *batch) sensibleCreators(h *head, d *Draft) error {
+	if !h.version.PrivilegedCreators || h.seq == 0 {
+		return nil
+	}
+	create, err := b.stateEvent(h, rules.StateKey{Type: "m.room.create"})
+	if err != nil || create == nil {
+		return err
+	}
+	var content struct {
+		Users map[matrix.UserID]json.RawMessage `json:"users"`
+	}
+	if err := json.Unmarshal(d.Content, &content); err != nil {
+		return matrix.BadJSON("users must be an object")
+	}
+	for user := range content.Users {
+		if create.Create().IsCreator(user) {
+			return matrix.BadJSON("%s has made the room, and cannot have a power level", user)
 		}
 	}
 	return nil

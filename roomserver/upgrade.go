@@ -38,7 +38,7 @@ func (r *Rooms) Upgrade(ctx context.Context, user matrix.UserID, old matrix.Room
 			return err
 		}
 		c := Creation{Creator: user, Profile: p, Version: to, Preset: PrivateChat, Content: map[string]json.RawMessage{}}
-		if err := b.takeOver(h, v, &c); err != nil {
+		if err := b.takeOver(h, v, &c, creators); err != nil {
 			return err
 		}
 		if err := c.inherit(v, old, creators); err != nil {
@@ -87,7 +87,7 @@ func carried() []string {
 }
 
 // takeOver gathers what the new room takes over from the old one.
-func (b *batch) takeOver(h *head, v *rules.Version, c *Creation) error {
+func (b *batch) takeOver(h *head, v *rules.Version, c *Creation, creators []matrix.UserID) error {
 	for _, tp := range carried() {
 		e, err := b.stateEvent(h, rules.StateKey{Type: tp})
 		if err != nil {
@@ -97,7 +97,7 @@ func (b *batch) takeOver(h *head, v *rules.Version, c *Creation) error {
 			continue
 		}
 		if tp == "m.room.power_levels" {
-			if c.Levels, err = carriedLevels(v, e, c.Creator); err != nil {
+			if c.Levels, err = carriedLevels(v, e, slices.Concat(creators, []matrix.UserID{c.Creator})); err != nil {
 				return err
 			}
 			if err := c.raise(v, e.Content()); err != nil {
@@ -129,9 +129,9 @@ func (b *batch) takeOver(h *head, v *rules.Version, c *Creation) error {
 	return nil
 }
 
-// carriedLevels are the old power levels as the new version may have them: from version 12 the creator
-// stands above them, and is not in them.
-func carriedLevels(v *rules.Version, e *Event, user matrix.UserID) (map[string]json.RawMessage, error) {
+// carriedLevels are the old power levels as the new version may have them: from version 12 the creators
+// stand above them, and are not in them.
+func carriedLevels(v *rules.Version, e *Event, creators []matrix.UserID) (map[string]json.RawMessage, error) {
 	var levels map[string]json.RawMessage
 	if err := json.Unmarshal(e.Content(), &levels); err != nil {
 		return nil, fmt.Errorf("read the power levels: %w", err)
@@ -141,7 +141,9 @@ func carriedLevels(v *rules.Version, e *Event, user matrix.UserID) (map[string]j
 		if err := json.Unmarshal(raw, &users); err != nil {
 			return nil, fmt.Errorf("read the users' power levels: %w", err)
 		}
-		delete(users, user)
+		for _, user := range creators {
+			delete(users, user)
+		}
 		raw, err := json.Marshal(users)
 		if err != nil {
 			return nil, fmt.Errorf("write the users' power levels: %w", err)

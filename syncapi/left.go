@@ -2,6 +2,7 @@ package syncapi
 
 import (
 	"fmt"
+	"slices"
 
 	"astrocyte/roomserver"
 )
@@ -42,8 +43,11 @@ func (r *reading) readPast(u roomserver.UserRoom, l *leftNews) error {
 	if r.initial || was && !known {
 		sp.above = everything
 	}
-	if l.timeline, err = r.readTimeline(sp); err != nil || !was {
+	if l.timeline, err = r.readTimeline(sp); err != nil {
 		return err
+	}
+	if !was {
+		return r.tellEnd(u, l.timeline)
 	}
 	s, err := r.openState(sp, l.timeline)
 	if err != nil {
@@ -52,6 +56,24 @@ func (r *reading) readPast(u roomserver.UserRoom, l *leftNews) error {
 	s.own = sp.fresh
 	l.state, err = r.readState(s)
 	return err
+}
+
+// tellEnd makes sure that a user who was never in a room, and so may see nothing of it, is told how their way
+// into it ended: a knock that was taken back or refused.
+func (r *reading) tellEnd(u roomserver.UserRoom, t *timeline) error {
+	if slices.ContainsFunc(t.events, func(e *roomserver.ClientEvent) bool { return e.NID == u.Event }) || u.Pos <= r.since.Pos {
+		return nil
+	}
+	events, err := r.a.rooms.RenderState(r.tx, r.viewer, []int64{u.Event})
+	if err != nil {
+		return fmt.Errorf("show the end of a membership: %w", err)
+	}
+	for _, e := range events {
+		if r.filter.timelineEvent(e) {
+			t.events = append(t.events, e)
+		}
+	}
+	return nil
 }
 
 // joinedBefore says whether the user was joined right before they left.

@@ -39,7 +39,7 @@ func (r *Remote) Leave(ctx context.Context, was roomserver.Outside, reason strin
 	}
 	return r.rooms.KeepOutside(ctx, roomserver.Outside{
 		Room: was.Room, Version: was.Version, User: was.User, Membership: matrix.Leave, Sender: was.User,
-		Also: func(tx *store.Tx) error {
+		Also: func(tx *store.Tx, _ roomserver.Passed) error {
 			return tx.Enqueue(store.Job{Kind: JobDepart, Key: string(was.User) + " " + string(was.Room), Payload: job})
 		},
 	})
