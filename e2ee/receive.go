@@ -138,15 +138,22 @@ func parseListUpdate(from matrix.ServerName, content json.RawMessage) (*listUpda
 	return u, nil
 }
 
-// listOf locks and reads the list of a user; nil: it is not kept. Then no client of ours has asked for it since
-// there is a common room, and none has to be told that it changed.
+// listOf locks and reads the list of a user. Where it is not kept, but there is a common room, clients are
+// told to ask, and nil is given.
 func (e *Encryption) listOf(tx *store.Tx, user matrix.UserID) (*remoteList, error) {
 	kept, err := lockRemoteList(tx, user)
-	if err != nil || !kept {
+	if err != nil {
 		return nil, err
 	}
-	l, _, err := readRemoteList(tx, user)
-	return l, err
+	if kept {
+		l, _, err := readRemoteList(tx, user)
+		return l, err
+	}
+	sharing, err := readFollowed(tx, []matrix.UserID{user}, e.server)
+	if err != nil || !sharing[user] {
+		return nil, err
+	}
+	return nil, e.remoteChanged(tx, user)
 }
 
 // isIn says whether the update is in the list already. An early one without any before it is not: a server
