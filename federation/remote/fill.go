@@ -34,6 +34,9 @@ const (
 // errNotFilled is given where no server told what is before an event.
 var errNotFilled = errors.New("what is before the event could not be had")
 
+// errMalformed is given where an event that is missing is none by the rules of the room.
+var errMalformed = errors.New("an event that is missing is malformed")
+
 // Receive takes a verified event into its room. Events before it that are missing are fetched: those between
 // it and what is known here, as far as one question reaches, and then the state before the earliest of them.
 // Nothing is adopted: every event is held against the rules, and states are resolved with ours.
@@ -56,6 +59,9 @@ func (r *Remote) Receive(ctx context.Context, from matrix.ServerName, ev *rules.
 // between receives what is missing before an event. Where one of these cannot be received the event cannot be.
 func (r *Remote) between(ctx context.Context, from matrix.ServerName, ev *rules.Event, gap *roomserver.Gap) error {
 	events, err := r.missing(ctx, from, gap)
+	if errors.Is(err, errMalformed) { // what comes behind it cannot be taken
+		return err
+	}
 	if err != nil {
 		r.log.Debug("a server does not tell what is missing", "server", from, "room", gap.Room, "event", gap.Event, "error", err)
 		return nil
@@ -116,6 +122,10 @@ func (r *Remote) overGap(ctx context.Context, from matrix.ServerName, ev *rules.
 				return func() (roomserver.Status, error) { return r.rooms.ReceiveAfter(ctx, ev, before) }, nil
 			}
 			failed = errors.Join(failed, err)
+			var refused *peer.Refused
+			if !errors.As(err, &refused) { // it told a state that is not whole
+				continue
+			}
 		}
 		before, err := r.stateBefore(ctx, server, ev.Version(), gap.Room, ev.ID())
 		if err == nil {
@@ -165,7 +175,11 @@ func (r *Remote) missing(ctx context.Context, from matrix.ServerName, gap *rooms
 	if len(answer.Events) > 2*missingMost {
 		answer.Events = answer.Events[:2*missingMost]
 	}
-	return inOrder(r.genuine(ctx, r.read(v, gap.Room, answer.Events))), nil
+	events := r.read(v, gap.Room, answer.Events)
+	if len(events) < len(answer.Events) {
+		return nil, errMalformed
+	}
+	return inOrder(r.genuine(ctx, events)), nil
 }
 
 // read reads events of a room that another server gave. Those that are malformed, or of another room, are left
