@@ -152,6 +152,10 @@ func (a *API) enter(ctx context.Context, c *httpapi.Caller, e entrance, m matrix
 	}
 	if in {
 		if _, err = a.rooms.SetMembership(ctx, change); needsAnother(err) {
+			a.remote.Settle(ctx, e.via) // who may invite may have changed just now
+			_, err = a.rooms.SetMembership(ctx, change)
+		}
+		if needsAnother(err) {
 			err = a.enterElsewhere(ctx, e, change, err)
 		}
 	} else {

@@ -63,6 +63,7 @@ func (s *Server) makeSender(wakes bus.Bus, encryption *e2ee.Encryption, passing 
 		abroad = presenceRoom(s.o.Config.Presence)
 	}
 	passing.Tell(s.sender.Abroad(abroad))
+	s.remote.Behind(s.sender.Settle)
 	s.runs("sender", s.sender.Run)
 }
 

@@ -15,8 +15,11 @@ type ServerStay struct {
 
 // Has says whether an event at a position is for the server: it was in the room before or after it, so that a
 // server whose last user leaves, is kicked or banned hears of that; and it was not anew in the room
-// since, by which it has learnt everything that this server may tell.
-func (s ServerStay) Has(pos int64) bool { return s.Since <= pos && (s.Joined || s.Until >= pos) }
+// since, by which it has learnt everything that this server may tell. With the event by which its stay began it
+// has told us of it itself: it joined, or let a user of ours in.
+func (s ServerStay) Has(pos int64) bool {
+	return (s.Since == 0 || s.Since < pos) && (s.Joined || s.Until >= pos)
+}
 
 // Servers reads which other servers are in rooms, or were.
 func (r *Rooms) Servers(tx *store.Tx, rooms []RoomNID) (map[RoomNID][]ServerStay, error) {

@@ -278,7 +278,7 @@ func TestWellKnownOutlivesAFailure(t *testing.T) {
 		if err != nil || to.address != "192.0.2.1:99" {
 			t.Errorf("day %d: %+v, %v", day, to, err)
 		}
-		w.well = func(rw http.ResponseWriter, _ *http.Request) { http.Error(rw, "down", 503) }
+		w.well = func(rw http.ResponseWriter, _ *http.Request) { http.Error(rw, "down", http.StatusServiceUnavailable) }
 		w.now = w.now.Add(25 * time.Hour)
 	}
 	for range 5 {
@@ -302,9 +302,9 @@ func TestWellKnownThatMakesNoSense(t *testing.T) {
 			w.WriteHeader(201)
 			fmt.Fprint(w, `{"m.server":"a.example:1"}`)
 		},
-		"redirects": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, 302) },
+		"redirects": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) },
 		"leaves HTTPS": func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "http://example.com/.well-known/matrix/server", 302)
+			http.Redirect(w, r, "http://example.com/.well-known/matrix/server", http.StatusFound)
 		},
 		"breaks off": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"empty":      says(""),
@@ -319,7 +319,7 @@ func TestWellKnownThatMakesNoSense(t *testing.T) {
 	hops := 0
 	w.well = func(rw http.ResponseWriter, r *http.Request) {
 		if hops++; hops <= maxRedirects {
-			http.Redirect(rw, r, "https://example.com/.well-known/matrix/server", 302)
+			http.Redirect(rw, r, "https://example.com/.well-known/matrix/server", http.StatusFound)
 			return
 		}
 		says("a.example:1")(rw, r)

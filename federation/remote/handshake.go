@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"time"
@@ -187,21 +188,30 @@ func (r *Remote) overServers(ctx context.Context, e Entry, do func(ctx context.C
 	// Once begun it goes on although the client may leave: what another server has accepted must be known here.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handshakeTime)
 	defer cancel()
-	var last error
+	var o outcome
 	for _, server := range r.others(e.Via) {
+		r.settle(ctx, server)
 		err := do(ctx, server)
 		if err == nil {
 			return nil
 		}
 		r.log.Info("a server did not help with a room", "room", e.Room, "user", e.User, "server", server, "error", err)
-		if last = better(last, server, err); final(err) {
+		if o.note(server, err); final(err) {
 			break
 		}
 	}
-	if last == nil {
-		last = matrix.NotFound("this server knows of no server that is in the room %s", e.Room)
+	if o.err == nil {
+		return matrix.NotFound("this server knows of no server that is in the room %s", e.Room)
 	}
-	return last
+	return o.err
+}
+
+// Settle waits for servers to take what waits for them, so that what is asked next, here or there, finds what
+// was done before; not for long.
+func (r *Remote) Settle(ctx context.Context, servers []matrix.ServerName) {
+	for _, s := range r.others(servers) {
+		r.settle(ctx, s)
+	}
 }
 
 // others are the servers that may be asked, each once.
@@ -215,35 +225,52 @@ func (r *Remote) others(via []matrix.ServerName) []matrix.ServerName {
 	return out
 }
 
-// final says whether a refusal would be the same on every server of the room.
+// final says whether a refusal would be the same on every server of the room. That one of them lets nobody in is
+// not: what it knows may be older than what another knows.
 func final(err error) bool {
 	var refused *peer.Refused
 	var own *matrix.Error
 	switch {
 	case errors.As(err, &refused):
-		return refused.Fault.Code == matrix.CodeForbidden || refused.Fault.Code == matrix.CodeIncompatibleRoomVersion
+		return refused.Fault.Code == matrix.CodeIncompatibleRoomVersion
 	case errors.As(err, &own):
 		return own.Code == matrix.CodeUnsupportedRoomVersion
 	}
 	return false
 }
 
-// better chooses what the user is told of the servers that did not help: a refusal rather than a silence.
-func better(last error, server matrix.ServerName, err error) error {
+// outcome is what the user is told of the servers that did not help: of several, the first that says most.
+type outcome struct {
+	err    error
+	weight int
+}
+
+// note weighs why a server did not help: a refusal says more than a silence, and a word about the user more than
+// one about the server.
+func (o *outcome) note(server matrix.ServerName, err error) {
 	var refused *peer.Refused
-	if last != nil && !errors.As(err, &refused) && !final(err) {
-		return last
-	}
 	var own *matrix.Error
-	if errors.As(err, &own) && !errors.As(err, &refused) {
-		return own
-	}
-	told := toldUser(server, err)
-	if errors.As(err, &refused) && errors.As(told, &own) {
+	told, weight := err, 1
+	switch {
+	case errors.As(err, &refused):
+		told, weight = toldUser(server, err), 2
+		if code := refused.Fault.Code; code == matrix.CodeForbidden || final(err) {
+			weight = 3
+		} else if code == matrix.CodeUnknown {
+			weight = 1
+		}
 		switch refused.Fault.Code {
 		case matrix.CodeMissingParam, matrix.CodeInvalidParam: // this server's fault, not the user's
-			return own.WithStatus(502)
+			if errors.As(told, &own) {
+				told = own.WithStatus(http.StatusBadGateway)
+			}
 		}
+	case errors.As(err, &own):
+		told, weight = own, 3
+	default:
+		told = toldUser(server, err)
 	}
-	return told
+	if weight > o.weight {
+		o.err, o.weight = told, weight
+	}
 }

@@ -52,8 +52,14 @@ type Remote struct {
 	now    func() time.Time
 
 	entering turns // who joins a room
+	settle   func(ctx context.Context, server matrix.ServerName)
 	filling  turns // who fills its history
 	hopeless *lru.Cache[holeKey, time.Time]
+}
+
+// Behind tells what waits, for a while, for a server to take what is to be sent to it. It is called before use.
+func (r *Remote) Behind(settle func(ctx context.Context, server matrix.ServerName)) {
+	r.settle = settle
 }
 
 // New makes what acts on other servers.
@@ -65,6 +71,7 @@ func New(o Options) *Remote {
 		o.Now = time.Now
 	}
 	return &Remote{
+		settle: func(context.Context, matrix.ServerName) {},
 		client: o.Client, keys: o.Keys, rooms: o.Rooms, keyID: o.KeyID, key: o.Key, server: o.Client.Server(), log: o.Log, now: o.Now,
 		web:      webClient(o),
 		spaces:   lru.New[spaceKey, toldSpace](spacesMemory),

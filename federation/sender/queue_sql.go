@@ -41,6 +41,12 @@ func lockDestination(tx *store.Tx, server matrix.ServerName) (pause int64, err e
 	return pause, err
 }
 
+// pauseOf is how long a server is left alone after failures; 0: it is not.
+func pauseOf(tx *store.Tx, server matrix.ServerName) (int64, error) {
+	pause, _, err := store.One(tx, scanInt, `SELECT pause FROM destinations WHERE server = $1`, string(server))
+	return pause, err
+}
+
 // anyStretch says whether a stretch waits for a server.
 func anyStretch(tx *store.Tx, server matrix.ServerName) (bool, error) {
 	_, any, err := store.One(tx, scanInt, `SELECT room_nid FROM destination_rooms WHERE server = $1 LIMIT 1`, string(server))

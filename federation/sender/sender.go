@@ -34,6 +34,9 @@ const (
 	probes   = 32
 )
 
+// follower names the cursor of what marks events for other servers.
+const follower = "federation"
+
 // Sender brings events and EDUs to other servers.
 type Sender struct {
 	db       *store.DB
@@ -67,7 +70,7 @@ func New(o Options) *Sender {
 func (s *Sender) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return s.rooms.Follow(ctx, s.bus, roomserver.Follower{Name: "federation", Node: s.node, Take: s.mark})
+		return s.rooms.Follow(ctx, s.bus, roomserver.Follower{Name: follower, Node: s.node, Take: s.mark})
 	})
 	g.Go(func() error { return s.dispatch(ctx) })
 	g.Go(func() error { return s.heed(ctx) })

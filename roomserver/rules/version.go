@@ -98,15 +98,12 @@ func table() []*Version {
 	return all
 }
 
-var versions = table()
+var versions, trialVersions = table(), tableOfTrials()
 
-// trials are room versions of proposals. They are for those who ask for them by name.
-var trials = trialTable()
-
-// trialTable builds the versions of MSC3757.
-func trialTable() []*Version {
+// tableOfTrials builds room versions of proposals, for those who ask for them by name: those of MSC3757.
+func tableOfTrials() []*Version {
 	var all []*Version
-	for _, of := range versions {
+	for _, of := range table() {
 		if of.ID == "10" || of.ID == "11" {
 			trial := *of
 			trial.ID, trial.OwnedKeys = "org.matrix.msc3757."+of.ID, true
@@ -117,14 +114,14 @@ func trialTable() []*Version {
 }
 
 // Trials gives the room versions of proposals.
-func Trials() []*Version { return trials[:len(trials):len(trials)] }
+func Trials() []*Version { return trialVersions[:len(trialVersions):len(trialVersions)] }
 
 // Versions gives all room versions of the specification, oldest first.
 func Versions() []*Version { return versions[:len(versions):len(versions)] }
 
 // ByID finds a room version.
 func ByID(id matrix.RoomVersion) (*Version, bool) {
-	for _, list := range [...][]*Version{versions, trials} {
+	for _, list := range [...][]*Version{versions, trialVersions} {
 		for _, v := range list {
 			if v.ID == id {
 				return v, true
