@@ -185,10 +185,10 @@ func (a *API) enterElsewhere(ctx context.Context, e entrance, change roomserver.
 		return err
 	}
 	via := append(e.via, invited.Via)
-	if len(e.via) == 0 { // whoever says by which servers means those
-		via = append(via, e.room.Server())
+	if len(e.via) == 0 || refused != nil { // whoever says by which servers means those, but for this one
+		via = append(append(via, e.room.Server()), others...)
 	}
-	entry := remote.Entry{Room: e.room, User: change.Target, Via: append(via, others...)}
+	entry := remote.Entry{Room: e.room, User: change.Target, Via: via}
 	if entry.Content, err = change.Written(); err != nil {
 		return err
 	}

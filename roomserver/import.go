@@ -49,7 +49,7 @@ func (r *Rooms) Import(ctx context.Context, j Import) error {
 		return matrix.Forbidden("the answer to the join of %s lacks auth events", j.Room)
 	}
 	if err == nil && status != Accepted {
-		err = matrix.Forbidden("the rules of the room %s do not allow the join", j.Room)
+		err = matrix.Forbidden("the rules of the room %s do not allow the join, %s", j.Room, c.why)
 	}
 	return err
 }

@@ -20,7 +20,7 @@ type Outside struct {
 	Membership matrix.Membership
 	Sender     matrix.UserID
 	Via        matrix.ServerName // a server that is in the room
-	Stripped   []byte            // what the user is told of the room: a JSON list
+	Stripped   []byte            // what the user is told of the room, or by which event it ended: a JSON list
 	// Also writes what belongs to it in the same transaction, of which it is told the room and the position; nil:
 	// nothing.
 	Also func(tx *store.Tx, at Passed) error
@@ -104,9 +104,32 @@ func (r *Rooms) Rescind(ctx context.Context, from matrix.ServerName, ev *rules.E
 	if !invited && !knocked {
 		return ErrNotHere
 	}
-	return r.KeepOutside(ctx, Outside{
-		Room: ev.RoomID(), Version: was.Version, User: user, Membership: ev.Membership(), Sender: ev.Sender(),
-	})
+	o := Outside{Room: ev.RoomID(), Version: was.Version, User: user, Membership: ev.Membership(), Sender: ev.Sender()}
+	end := Stripped{
+		Content: ev.Content(), Sender: ev.Sender(), StateKey: key, Type: ev.Type(), EventID: ev.ID(), Time: ev.OriginServerTS(),
+	}
+	if o.Stripped, err = json.Marshal([]Stripped{end}); err != nil {
+		return fmt.Errorf("write the end of a membership: %w", err)
+	}
+	return r.KeepOutside(ctx, o)
+}
+
+// LeaveOutside ends an invite or knock of a user of ours at their own wish. The event by which the user is told so
+// is theirs alone: other servers get another one, once they can be asked for it.
+func (r *Rooms) LeaveOutside(ctx context.Context, was Outside, content map[string]json.RawMessage, also func(*store.Tx, Passed) error) error {
+	raw, err := json.Marshal(content)
+	if err != nil {
+		return fmt.Errorf("write the end of a membership: %w", err)
+	}
+	was.Membership, was.Sender, was.Via, was.Also = matrix.Leave, was.User, "", also
+	was.Stripped, err = json.Marshal([]Stripped{{
+		Content: raw, Sender: was.User, StateKey: string(was.User), Type: "m.room.member",
+		EventID: matrix.EventID("$" + randomText()), Time: r.now().UnixMilli(),
+	}})
+	if err != nil {
+		return fmt.Errorf("write the end of a membership: %w", err)
+	}
+	return r.KeepOutside(ctx, was)
 }
 
 // OutsideOf lists the invites and knocks of a user in rooms that this server is not in.

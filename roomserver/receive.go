@@ -132,6 +132,7 @@ func (c *reception) take(b *batch) (Status, error) {
 	if why != "" {
 		e.Status = statusRejected
 		b.keep(e, why)
+		c.why = why
 		return Rejected, nil
 	}
 	after, err := c.after(h, e, before)

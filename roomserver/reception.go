@@ -28,6 +28,7 @@ type reception struct {
 	gap      bool             // events before it may be missing
 	entering bool             // it makes us a part of the room, which is as was told
 	relay    bool             // this server brings it to the others
+	why      string           // it was refused
 
 	memory map[string]*state.State
 	fresh  map[int64]bool // by nid: states that are not stored yet

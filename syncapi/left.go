@@ -11,7 +11,9 @@ import (
 // only invited, or banned without having been there, is told the member event alone.
 func (r *reading) readLeft(u roomserver.UserRoom) error {
 	l := &leftNews{room: u.ID, timeline: &timeline{}}
-	if u.Seq != 0 {
+	if u.Seq == 0 {
+		l.told = u.Stripped
+	} else {
 		if err := r.readPast(u, l); err != nil {
 			return fmt.Errorf("read room %s, which was left: %w", u.ID, err)
 		}

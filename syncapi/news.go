@@ -60,6 +60,7 @@ type leftNews struct {
 	room     matrix.RoomID
 	state    []*roomserver.ClientEvent
 	timeline *timeline
+	told     json.RawMessage // a list of events in place of the timeline, of a room that this server is not in
 	account  []account.AccountDatum
 }
 

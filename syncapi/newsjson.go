@@ -139,7 +139,17 @@ func (w *writer) joined(j *joinedNews) {
 }
 
 func (w *writer) left(l *leftNews) {
-	w.stateAndTimeline(l.state, l.timeline)
+	if len(l.told) > 0 {
+		w.object("state", func() { w.events(nil) })
+		w.object("timeline", func() {
+			w.key("events")
+			w.b = append(w.b, l.told...)
+			w.key("limited")
+			w.b = append(w.b, "false"...)
+		})
+	} else {
+		w.stateAndTimeline(l.state, l.timeline)
+	}
 	w.object("account_data", func() { w.data(l.account) })
 }
 

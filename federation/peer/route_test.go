@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ import (
 
 // nameServer answers questions of DNS as a test wants it.
 type nameServer struct {
+	mu    sync.Mutex // guards the maps
 	hosts map[string][4]byte
 	srv   map[string][]dnsmessage.SRVResource
 	asked atomic.Int64
@@ -69,12 +71,16 @@ func (n *nameServer) serve(conn net.PacketConn) {
 		q := m.Questions[0]
 		name := strings.TrimSuffix(q.Name.String(), ".")
 		h := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1}
-		for _, r := range n.srv[name] {
+		n.mu.Lock()
+		records := n.srv[name]
+		a, ok := n.hosts[name]
+		n.mu.Unlock()
+		for _, r := range records {
 			if q.Type == dnsmessage.TypeSRV {
 				m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &r})
 			}
 		}
-		if a, ok := n.hosts[name]; ok {
+		if ok {
 			m.RCode = dnsmessage.RCodeSuccess
 			if q.Type == dnsmessage.TypeA {
 				m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AResource{A: a}})
@@ -87,6 +93,20 @@ func (n *nameServer) serve(conn net.PacketConn) {
 			_, _ = conn.WriteTo(packed, from)
 		}
 	}
+}
+
+// serves sets the SRV records of a name.
+func (n *nameServer) serves(name string, records ...dnsmessage.SRVResource) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.srv[name] = records
+}
+
+// isHere gives a host the address of this machine.
+func (n *nameServer) isHere(host string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.hosts[host] = [4]byte{127, 0, 0, 1}
 }
 
 func srv(priority, port uint16, target string) dnsmessage.SRVResource {
@@ -196,10 +216,10 @@ func TestRoutes(t *testing.T) {
 func TestHostsByDNS(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.names.srv["_matrix-fed._tcp.both.example"] = []dnsmessage.SRVResource{srv(20, 2, "second.example"), srv(10, 1, "first.example")}
-	w.names.srv["_matrix._tcp.both.example"] = []dnsmessage.SRVResource{srv(10, 3, "old.example")}
-	w.names.srv["_matrix._tcp.old.example"] = []dnsmessage.SRVResource{srv(10, 3, "matrix.old.example")}
-	w.names.srv["_matrix-fed._tcp.none.example"] = []dnsmessage.SRVResource{srv(0, 0, "")}
+	w.names.serves("_matrix-fed._tcp.both.example", srv(20, 2, "second.example"), srv(10, 1, "first.example"))
+	w.names.serves("_matrix._tcp.both.example", srv(10, 3, "old.example"))
+	w.names.serves("_matrix._tcp.old.example", srv(10, 3, "matrix.old.example"))
+	w.names.serves("_matrix-fed._tcp.none.example", srv(0, 0, ""))
 	for name, want := range map[string][]string{
 		"both.example":  {"first.example:1", "second.example:2"},
 		"old.example":   {"matrix.old.example:3"},
@@ -217,15 +237,15 @@ func TestHostsByDNS(t *testing.T) {
 func TestRequestBySRV(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.names.hosts["host.example"] = [4]byte{127, 0, 0, 1}
-	w.names.srv["_matrix-fed._tcp.example.com"] = []dnsmessage.SRVResource{srv(1, 1, "gone.example"), srv(2, w.port(t), "host.example")}
+	w.names.isHere("host.example")
+	w.names.serves("_matrix-fed._tcp.example.com", srv(1, 1, "gone.example"), srv(2, w.port(t), "host.example"))
 	if err := w.Do(t.Context(), "example.com", Request{Method: "GET", Path: "/x"}); err != nil {
 		t.Fatal(err)
 	}
 	if host := <-w.hosts; host != "example.com" {
 		t.Errorf("the Host header is %q", host)
 	}
-	w.names.srv["_matrix-fed._tcp.other.example"] = []dnsmessage.SRVResource{srv(2, w.port(t), "host.example")}
+	w.names.serves("_matrix-fed._tcp.other.example", srv(2, w.port(t), "host.example"))
 	err := w.Do(t.Context(), "other.example", Request{Method: "GET", Path: "/x"})
 	var wrong x509.HostnameError
 	if !errors.As(err, new(*Unreachable)) || !errors.As(err, &wrong) {
@@ -334,8 +354,8 @@ func TestWellKnownThatMakesNoSense(t *testing.T) {
 func TestEgressOfPeers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.names.hosts["inside.example"] = [4]byte{127, 0, 0, 1}
-	w.names.srv["_matrix-fed._tcp.record.example"] = []dnsmessage.SRVResource{srv(1, w.port(t), "inside.example")}
+	w.names.isHere("inside.example")
+	w.names.serves("_matrix-fed._tcp.record.example", srv(1, w.port(t), "inside.example"))
 	w.o.Egress = egress.New(egress.Options{Resolver: w.o.Resolver})
 	w.transport = w.newTransport()
 	w.well = says(w.server.Listener.Addr().String())

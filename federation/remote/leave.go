@@ -37,11 +37,8 @@ func (r *Remote) Leave(ctx context.Context, was roomserver.Outside, reason strin
 	if err != nil {
 		return fmt.Errorf("write a job: %w", err)
 	}
-	return r.rooms.KeepOutside(ctx, roomserver.Outside{
-		Room: was.Room, Version: was.Version, User: was.User, Membership: matrix.Leave, Sender: was.User,
-		Also: func(tx *store.Tx, _ roomserver.Passed) error {
-			return tx.Enqueue(store.Job{Kind: JobDepart, Key: string(was.User) + " " + string(was.Room), Payload: job})
-		},
+	return r.rooms.LeaveOutside(ctx, was, content, func(tx *store.Tx, _ roomserver.Passed) error {
+		return tx.Enqueue(store.Job{Kind: JobDepart, Key: string(was.User) + " " + string(was.Room), Payload: job})
 	})
 }
 
