@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"time"
 
 	"astrocyte/federation/remote"
 	"astrocyte/httpapi"
@@ -151,11 +152,7 @@ func (a *API) enter(ctx context.Context, c *httpapi.Caller, e entrance, m matrix
 		return nil, err
 	}
 	if in {
-		if _, err = a.rooms.SetMembership(ctx, change); needsAnother(err) {
-			a.remote.Settle(ctx, e.via) // who may invite may have changed just now
-			_, err = a.rooms.SetMembership(ctx, change)
-		}
-		if needsAnother(err) {
+		if err = a.enterHere(ctx, e, change); needsAnother(err) {
 			err = a.enterElsewhere(ctx, e, change, err)
 		}
 	} else {
@@ -165,6 +162,31 @@ func (a *API) enter(ctx context.Context, c *httpapi.Caller, e entrance, m matrix
 		return nil, err
 	}
 	return &roomResponse{RoomID: e.room}, nil
+}
+
+// What another server has changed a moment ago, such as who may invite, is here a moment later: so long this one
+// tries to let a user in itself before it asks another.
+const (
+	enterTries = 5
+	enterPause = 40 * time.Millisecond
+)
+
+// enterHere joins or knocks by this server.
+func (a *API) enterHere(ctx context.Context, e entrance, change roomserver.Change) error {
+	for try := 1; ; try++ {
+		_, err := a.rooms.SetMembership(ctx, change)
+		if !needsAnother(err) || try == enterTries {
+			return err
+		}
+		if try == 1 {
+			a.remote.Settle(ctx, e.via)
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(enterPause):
+		}
+	}
 }
 
 // needsAnother says whether another server of the room might let a user in although this one cannot.

@@ -84,12 +84,21 @@ func (r *reading) wasJoined(room roomserver.RoomNID, began int64) (bool, error) 
 
 // joinedIn says whether the user is joined in a state of a room.
 func (r *reading) joinedIn(snap int64) (bool, error) {
+	m, err := r.membershipIn(snap)
+	return m == matrix.Join, err
+}
+
+// membershipIn is the user's membership in a state.
+func (r *reading) membershipIn(snap int64) (matrix.Membership, error) {
 	st, err := r.a.rooms.State(r.tx, snap)
 	if err != nil {
-		return false, fmt.Errorf("load state %d: %w", snap, err)
+		return "", fmt.Errorf("load state %d: %w", snap, err)
 	}
 	e, err := r.a.rooms.StateEvent(r.tx, st, "m.room.member", string(r.viewer.User))
-	return e != nil && e.Membership() == matrix.Join, err
+	if e == nil || err != nil {
+		return matrix.Leave, err
+	}
+	return e.Membership(), nil
 }
 
 // countUnread counts what the user has not read of the rooms that are told.

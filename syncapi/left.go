@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"astrocyte/matrix"
 	"astrocyte/roomserver"
 )
 
@@ -60,10 +61,9 @@ func (r *reading) readPast(u roomserver.UserRoom, l *leftNews) error {
 	return err
 }
 
-// tellEnd makes sure that a user who was never in a room, and so may see nothing of it, is told how their way
-// into it ended: a knock that was taken back or refused.
+// tellEnd makes sure that a user who knocked on a room, and so may see nothing of it, is told how that ended.
 func (r *reading) tellEnd(u roomserver.UserRoom, t *timeline) error {
-	if slices.ContainsFunc(t.events, func(e *roomserver.ClientEvent) bool { return e.NID == u.Event }) || u.Pos <= r.since.Pos {
+	if u.Pos <= r.since.Pos || slices.ContainsFunc(t.events, func(e *roomserver.ClientEvent) bool { return e.NID == u.Event }) {
 		return nil
 	}
 	events, err := r.a.rooms.RenderState(r.tx, r.viewer, []int64{u.Event})
@@ -71,7 +71,11 @@ func (r *reading) tellEnd(u roomserver.UserRoom, t *timeline) error {
 		return fmt.Errorf("show the end of a membership: %w", err)
 	}
 	for _, e := range events {
-		if r.filter.timelineEvent(e) {
+		was, err := r.membershipIn(e.SnapBefore)
+		if err != nil {
+			return err
+		}
+		if was == matrix.Knock && r.filter.timelineEvent(e) {
 			t.events = append(t.events, e)
 		}
 	}
