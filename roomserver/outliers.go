@@ -68,7 +68,8 @@ func (r *Rooms) keepOutliers(ctx context.Context, nid RoomNID, room matrix.RoomI
 	return nil
 }
 
-// byAuth sorts events so that each comes after its auth events, and drops those of other rooms.
+// byAuth sorts events so that each comes after its auth events, and drops those of other rooms. The create event
+// comes first: from room version 12 all others refer to it without naming it.
 func byAuth(room matrix.RoomID, events []*rules.Event) []*rules.Event {
 	byID := make(map[matrix.EventID]*rules.Event, len(events))
 	for _, e := range events {
@@ -80,7 +81,7 @@ func byAuth(room matrix.RoomID, events []*rules.Event) []*rules.Event {
 	state := make(map[*rules.Event]int, len(events))
 	sorted := make([]*rules.Event, 0, len(byID))
 	var open []*rules.Event
-	for _, first := range events {
+	for _, first := range createFirst(events) {
 		open = append(open[:0], first)
 		for len(open) > 0 {
 			e := open[len(open)-1]
@@ -101,6 +102,15 @@ func byAuth(room matrix.RoomID, events []*rules.Event) []*rules.Event {
 		}
 	}
 	return sorted
+}
+
+// createFirst gives events with the create event at their head.
+func createFirst(events []*rules.Event) []*rules.Event {
+	i := slices.IndexFunc(events, func(e *rules.Event) bool { return e.IsState("m.room.create", "") })
+	if i <= 0 {
+		return events
+	}
+	return slices.Concat(events[i:i+1], events[:i], events[i+1:])
 }
 
 // keepOutliers stages outliers, of which each comes after its auth events.
