@@ -71,9 +71,10 @@ func (r *Rooms) keepOutliers(ctx context.Context, nid RoomNID, room matrix.RoomI
 // byAuth sorts events so that each comes after its auth events, and drops those of other rooms. The create event
 // comes first: from room version 12 all others refer to it without naming it.
 func byAuth(room matrix.RoomID, events []*rules.Event) []*rules.Event {
+	events = createFirst(events)
 	byID := make(map[matrix.EventID]*rules.Event, len(events))
 	for _, e := range events {
-		if e.RoomID() == room {
+		if byID[e.ID()] == nil && e.RoomID() == room { // of one that comes twice the first
 			byID[e.ID()] = e
 		}
 	}
@@ -81,7 +82,7 @@ func byAuth(room matrix.RoomID, events []*rules.Event) []*rules.Event {
 	state := make(map[*rules.Event]int, len(events))
 	sorted := make([]*rules.Event, 0, len(byID))
 	var open []*rules.Event
-	for _, first := range createFirst(events) {
+	for _, first := range events {
 		open = append(open[:0], first)
 		for len(open) > 0 {
 			e := open[len(open)-1]
