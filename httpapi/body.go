@@ -32,7 +32,7 @@ func (p *plan) decodeBody(w http.ResponseWriter, r *http.Request, v reflect.Valu
 		}
 		body = []byte("{}")
 	}
-	if err := checkObject(body); err != nil {
+	if err := CheckObject(body); err != nil {
 		return err
 	}
 	if p.whole != nil && !missing {
@@ -138,8 +138,8 @@ func ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// checkObject refuses a body that is not a JSON object which everybody reads in the same way.
-func checkObject(body []byte) error {
+// CheckObject refuses a body that is not a JSON object which everybody reads in the same way.
+func CheckObject(body []byte) error {
 	if err := checkJSON(body); err != nil {
 		return err
 	}

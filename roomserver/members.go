@@ -112,9 +112,8 @@ type Stripped struct {
 	StateKey string          `json:"state_key"`
 	Type     string          `json:"type"`
 
-	// The create event is told whole, so that the room's id can be told from it.
-	EventID matrix.EventID `json:"event_id,omitempty"`
-	Time    int64          `json:"origin_server_ts,omitempty"`
+	Time    int64          `json:"origin_server_ts,omitempty"` // of the create event, MSC4311
+	EventID matrix.EventID `json:"event_id,omitempty"`         // of an event that stands for a timeline
 }
 
 // presentedBy names the state that presents a room: what it is, and who speaks for it.
@@ -133,7 +132,7 @@ func Strip(events []*rules.Event) ([]byte, error) {
 		if key, ok := e.StateKey(); ok {
 			s := Stripped{Content: e.Content(), Sender: e.Sender(), StateKey: key, Type: e.Type()}
 			if e.IsState("m.room.create", "") {
-				s.EventID, s.Time = e.ID(), e.OriginServerTS()
+				s.Time = e.OriginServerTS()
 			}
 			list = append(list, s)
 		}

@@ -40,7 +40,7 @@ func (a *API) serveSlide(w http.ResponseWriter, r *http.Request, c *httpapi.Call
 	if len(body) == 0 {
 		body = []byte("{}")
 	}
-	if err := checkBody(body); err != nil {
+	if err := httpapi.CheckObject(body); err != nil {
 		return err
 	}
 	ask, err := parse(body)

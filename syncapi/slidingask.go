@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"astrocyte/matrix"
-	"astrocyte/matrix/canonicaljson"
 )
 
 // unstableBody is a request as clients have sent it since 2024.
@@ -63,14 +62,6 @@ type stableList struct {
 	stableRoom
 	Range   *[]int64       `json:"range"`
 	Filters *requestFilter `json:"filters"`
-}
-
-// checkBody refuses a body that is not a JSON object which everybody reads in the same way.
-func checkBody(body []byte) error {
-	if err := canonicaljson.Check(body, canonicaljson.Loose); err != nil {
-		return matrix.E(matrix.CodeNotJSON, "the body is not JSON: %v", err)
-	}
-	return nil
 }
 
 // parseUnstable reads a request of the deployed form.

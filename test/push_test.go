@@ -60,7 +60,7 @@ func TestPushRules(t *testing.T) {
 		alice.IsRefused(matrix.CodeNotFound, 404, "GET", of+"nothing", nil)
 		alice.IsRefused(matrix.CodeNotFound, 404, "PUT", of+"nothing/enabled", `{"enabled":true}`)
 		alice.IsRefused(matrix.CodeNotFound, 404, "DELETE", of+"d", nil)
-		alice.IsRefused(matrix.CodeUnrecognized, 404, "GET", "/pushrules/global/postcontent/x", nil)
+		alice.IsRefused(matrix.CodeUnrecognized, 404, "GET", "/pushrules/global/afterword/x", nil)
 		alice.IsRefused(matrix.CodeUnknown, 400, "PUT", of+"e?before=nothing", `{"pattern":"cake","actions":[]}`)
 		alice.IsRefused(matrix.CodeInvalidParam, 400, "PUT", of+".mine", `{"pattern":"cake","actions":[]}`)
 		alice.IsRefused(matrix.CodeInvalidParam, 400, "PUT", of+story.Path("a/b")[1:], `{"pattern":"cake","actions":[]}`)
