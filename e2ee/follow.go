@@ -20,7 +20,7 @@ const jobList = "device list"
 
 // lists is the follower that learns who shares no room any more, and which servers have to follow whom.
 func (e *Encryption) lists() roomserver.Follower {
-	return roomserver.Follower{Name: "device lists", FromNow: true, Take: e.passed}
+	return roomserver.Follower{Name: follower, FromNow: true, Take: e.passed}
 }
 
 // passage is that somebody is in a room no more, or that a user of ours may be in it since.

@@ -30,6 +30,12 @@ func newKeys() *Keys {
 	}
 }
 
+// follower names the cursor of what sees who leaves rooms, and followedFor is how long a question waits for it.
+const (
+	follower    = "device lists"
+	followedFor = time.Second
+)
+
 // Query reads keys of users as asker may see them: of the devices that are named, or of all where none is.
 // The user-signing key is shown to its owner alone. Signatures that are shown are those by the owner, and
 // by the asker. Of users of other servers it shows what is kept here, and asks their servers for the rest,
@@ -38,6 +44,11 @@ func (e *Encryption) Query(ctx context.Context, asker matrix.UserID, wanted Want
 	ours, theirs, err := e.sortWanted(wanted)
 	if err != nil {
 		return nil, err
+	}
+	if len(theirs) > 0 { // a list is not to be trusted whose user was away meanwhile: that is noticed by following
+		if err := e.rooms.Reached(ctx, follower, followedFor); err != nil {
+			return nil, err
+		}
 	}
 	var k *Keys
 	var kept *keptLists
