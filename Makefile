@@ -43,9 +43,9 @@ fuzz:
 storage:
 	$(GO) test $(TESTFLAGS) $$(sh .ci/packages storage)
 
-# Whole servers, and the packages that run many goroutines, with the race detector.
+# Whole servers, and the packages that run many goroutines, with the race detector. The time is for slow machines.
 stories:
-	CGO_ENABLED=1 $(GO) test $(TESTFLAGS) -race -skip '^TestHouse' $$(sh .ci/packages stories)
+	CGO_ENABLED=1 $(GO) test $(TESTFLAGS) -timeout 30m -race -skip '^TestHouse' $$(sh .ci/packages stories)
 
 # Libraries that people's clients are made of, against a server of this tree, also with their cryptography.
 # ASTROCYTE_CRYPTO_ROUNDS says how often the server is killed while they talk in secret.
