@@ -1,11 +1,11 @@
 // Package attached knows which files the events of rooms show, and has those deleted of which the last such
-// event is redacted.
+// event is redacted or purged.
 //
 // A follower of the stream notes each mxc:// URI in the content of an event, wherever it stands. Encrypted
 // events show nothing that a server could see, and so their files are deleted by nobody but administrators.
 //
 // Invariants:
-//   - a file is deleted only by the redaction of an event whose sender has brought it, when no other event
+//   - a file is deleted only by the redaction or the purge of an event whose sender has brought it, when no other event
 //     that this server knows shows it, nor the profile of the sender;
 //   - history that is fetched from other servers does not pass, and does not count.
 package attached
@@ -35,7 +35,11 @@ type Options struct {
 type Attached struct{ o Options }
 
 // New makes it.
-func New(o Options) *Attached { return &Attached{o} }
+func New(o Options) *Attached {
+	a := &Attached{o}
+	o.Rooms.OnPurge(roomserver.PurgeHooks{Purged: []func(*store.Tx, []roomserver.Purged) error{a.purged}})
+	return a
+}
 
 // Name is that of the follower.
 const Name = "attached"
@@ -57,8 +61,19 @@ func (a *Attached) take(ctx context.Context, passed []roomserver.Passed) (func(t
 	if err != nil || len(steps) == 0 {
 		return nil, err
 	}
+	nids := make([]int64, len(steps))
+	for i, s := range steps {
+		nids[i] = s.event
+	}
 	return func(tx *store.Tx) error {
+		there, err := a.o.Rooms.Hold(tx, nids) // what is purged meanwhile has shown nothing
+		if err != nil {
+			return fmt.Errorf("look for what was purged: %w", err)
+		}
 		for _, s := range steps {
+			if !there[s.event] {
+				continue
+			}
 			if err := a.do(tx, s); err != nil {
 				return err
 			}
@@ -71,9 +86,20 @@ func (a *Attached) do(tx *store.Tx, s step) error {
 	if s.redacted == "" {
 		return a.o.Media.Refer(tx, s.event, s.shows)
 	}
-	return a.o.Media.Withdraw(tx, s.event, s.redacted, func(id media.ID) (bool, error) {
-		return inProfile(tx, s.redacted, id)
-	})
+	return a.withdraw(tx, []media.Shown{{Event: s.event, Sender: s.redacted}})
+}
+
+// purged takes the files back that events have shown which are removed for good: a hook for package roomserver.
+func (a *Attached) purged(tx *store.Tx, gone []roomserver.Purged) error {
+	shown := make([]media.Shown, len(gone))
+	for i, e := range gone {
+		shown[i] = media.Shown{Event: e.NID, Sender: e.Sender}
+	}
+	return a.withdraw(tx, shown)
+}
+
+func (a *Attached) withdraw(tx *store.Tx, shown []media.Shown) error {
+	return a.o.Media.Withdraw(tx, shown, func(user matrix.UserID, id media.ID) (bool, error) { return inProfile(tx, user, id) })
 }
 
 // inProfile says whether the profile of a user of this server shows a file.

@@ -252,6 +252,62 @@ func TestModeratorsRedactionDeletes(t *testing.T) {
 	})
 }
 
+// purges removes what was said before an event.
+func (w *world) purges(before matrix.EventID) {
+	w.t.Helper()
+	end, err := w.rooms.PurgePlace(w.t.Context(), w.room, roomserver.Bound{Event: before})
+	for place := int64(-1); err == nil && place < end; {
+		place, err = w.rooms.PurgeHistory(w.t.Context(), w.room, place, end, true)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestPurgeDeletesTheLastReference(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn)
+		lost, shown, others := w.uploads(alice, picture(t, 8)), w.uploads(alice, picture(t, 9)), w.uploads(alice, picture(t, 10))
+		w.shows(alice, message, lost)
+		w.shows(alice, message, shown)
+		w.shows(bob, message, others) // she has brought it, and he alone shows it
+		still := w.shows(alice, message, shown)
+		w.shows(alice, `{"body":"the end"}`)
+		w.is(true, lost, shown, others)
+		w.purges(still)
+		w.is(false, lost)
+		w.is(true, shown, others)
+		if n := w.files(); n != 2 {
+			t.Errorf("%d files are left", n)
+		}
+	})
+}
+
+func TestEndOfARoomDeletesItsFiles(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn)
+		one, two, three := w.uploads(alice, picture(t, 11)), w.uploads(bob, picture(t, 12)), w.uploads(alice, picture(t, 13))
+		w.shows(alice, message, one)
+		w.shows(bob, message, two)
+		w.sends(alice, roomserver.Draft{Type: "m.room.avatar", StateKey: new(string), Content: json.RawMessage(`{"url":"` + three.String() + `"}`)})
+		w.is(true, one, two, three)
+		if err := w.rooms.Vanish(t.Context(), w.room); err != nil {
+			t.Fatal(err)
+		}
+		for last, err := w.rooms.Purge(t.Context(), w.room, 0); last != 0; last, err = w.rooms.Purge(t.Context(), w.room, last) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.is(false, one, two, three)
+		if n := w.files(); n != 0 {
+			t.Errorf("%d files are left", n)
+		}
+	})
+}
+
 func (w *world) find(id media.ID) *media.File {
 	w.t.Helper()
 	f, err := w.media.Find(w.t.Context(), id, 0, false)

@@ -15,27 +15,38 @@ func (r *Repository) Refer(tx *store.Tx, event int64, ids []ID) error {
 	return nil
 }
 
-// Withdraw notes that an event of a sender shows nothing any more, and deletes the files that no event shows
-// now: those that the sender has brought. Files of others stay, or anybody could delete them by showing them.
-// used says whether something other than an event shows a file.
-func (r *Repository) Withdraw(tx *store.Tx, event int64, sender matrix.UserID, used func(id ID) (bool, error)) error {
-	ids, err := refsOf(tx, event)
-	if err != nil || len(ids) == 0 {
+// Shown is an event of somebody that showed files.
+type Shown struct {
+	Event  int64
+	Sender matrix.UserID
+}
+
+// Withdraw notes that events show nothing any more, and deletes the files that no event shows now: those that
+// the sender has brought. Files of others stay, or anybody could delete them by showing them.
+// used says whether something other than an event shows a file of a user.
+func (r *Repository) Withdraw(tx *store.Tx, gone []Shown, used func(user matrix.UserID, id ID) (bool, error)) error {
+	nids := make([]int64, len(gone))
+	senders := make(map[int64]matrix.UserID, len(gone))
+	for i, s := range gone {
+		nids[i], senders[s.Event] = s.Event, s.Sender
+	}
+	refs, err := refsOf(tx, nids)
+	if err != nil || len(refs) == 0 {
 		return err
 	}
-	if err := deleteRefs(tx, event); err != nil {
+	if err := deleteRefs(tx, nids); err != nil {
 		return err
 	}
-	for _, id := range ids {
-		if err := r.withdraw(tx, id, sender, used); err != nil {
-			return fmt.Errorf("withdraw %s: %w", id, err)
+	for _, ref := range refs {
+		if err := r.withdraw(tx, ref.id, senders[ref.event], used); err != nil {
+			return fmt.Errorf("withdraw %s: %w", ref.id, err)
 		}
 	}
 	tx.AfterCommit(r.wakeSweep)
 	return nil
 }
 
-func (r *Repository) withdraw(tx *store.Tx, id ID, sender matrix.UserID, used func(id ID) (bool, error)) error {
+func (r *Repository) withdraw(tx *store.Tx, id ID, sender matrix.UserID, used func(user matrix.UserID, id ID) (bool, error)) error {
 	shown, err := hasRefs(tx, id)
 	if err != nil || shown {
 		return err
@@ -44,7 +55,7 @@ func (r *Repository) withdraw(tx *store.Tx, id ID, sender matrix.UserID, used fu
 	if err != nil || !found || f.quarantined || !r.broughtBy(f, sender) {
 		return err
 	}
-	if needed, err := used(id); err != nil || needed {
+	if needed, err := used(sender, id); err != nil || needed {
 		return err
 	}
 	return r.remove(tx, f)

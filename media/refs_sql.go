@@ -14,15 +14,21 @@ func insertRefs(tx *store.Tx, event int64, ids []ID) error {
 	return err
 }
 
-// refsOf reads which files an event shows.
-func refsOf(tx *store.Tx, event int64) ([]ID, error) {
-	return store.Select(tx, func(row store.Row) (id ID, err error) {
-		return id, row.Scan(&id.Origin, &id.Media)
-	}, `SELECT origin, media_id FROM media_refs WHERE event_nid = $1 ORDER BY origin, media_id`, event)
+// mediaRef is that an event shows a file.
+type mediaRef struct {
+	event int64
+	id    ID
 }
 
-func deleteRefs(tx *store.Tx, event int64) error {
-	_, err := tx.Exec(`DELETE FROM media_refs WHERE event_nid = $1`, event)
+// refsOf reads which files some events show.
+func refsOf(tx *store.Tx, events []int64) ([]mediaRef, error) {
+	return store.Select(tx, func(row store.Row) (ref mediaRef, err error) {
+		return ref, row.Scan(&ref.event, &ref.id.Origin, &ref.id.Media)
+	}, `SELECT event_nid, origin, media_id FROM media_refs WHERE event_nid {IN $1 INT8} ORDER BY origin, media_id, event_nid`, store.List(events))
+}
+
+func deleteRefs(tx *store.Tx, events []int64) error {
+	_, err := tx.Exec(`DELETE FROM media_refs WHERE event_nid {IN $1 INT8}`, store.List(events))
 	return err
 }
 

@@ -1,8 +1,10 @@
 package roomserver
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/state"
@@ -11,6 +13,65 @@ import (
 
 // purgeStep is how many events one transaction removes at most.
 const purgeStep = 500
+
+// Purged is an event that is removed for good.
+type Purged struct {
+	NID    int64
+	ID     matrix.EventID
+	Room   RoomNID
+	Sender matrix.UserID
+	Member matrix.UserID // whose membership it was; empty: it was none
+}
+
+// PurgeHooks let others forget what they know of events and rooms, in the transaction that removes these.
+type PurgeHooks struct {
+	Purged   []func(tx *store.Tx, gone []Purged) error
+	Vanished []func(tx *store.Tx, room RoomNID) error
+}
+
+// OnPurge adds hooks, before anything runs.
+func (r *Rooms) OnPurge(h PurgeHooks) {
+	r.purge.Purged = append(r.purge.Purged, h.Purged...)
+	r.purge.Vanished = append(r.purge.Vanished, h.Vanished...)
+}
+
+// drop removes events, and what others know of them. These look after the events are gone: a follower that has read
+// one before, and writes after, finds that it is not there any more.
+func (r *Rooms) drop(tx *store.Tx, room RoomNID, gone []Purged) error {
+	tx.AfterCommit(func() {
+		for _, e := range gone {
+			r.events.Delete(e.NID)
+		}
+	})
+	if err := deleteEvents(tx, room, gone); err != nil {
+		return err
+	}
+	for _, purged := range r.purge.Purged {
+		if err := purged(tx, gone); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func idsOf(gone []Purged) []matrix.EventID {
+	ids := make([]matrix.EventID, len(gone))
+	for i, e := range gone {
+		ids[i] = e.ID
+	}
+	return ids
+}
+
+// There says which of some events have not been purged. Who writes something about an event that was read in another
+// transaction asks for it, with a lock of its own that its hook takes too.
+func (r *Rooms) There(tx *store.Tx, nids []int64) (map[int64]bool, error) {
+	return eventsThere(tx, nids, "")
+}
+
+// Hold does so, and keeps them from being purged to the end of the transaction.
+func (r *Rooms) Hold(tx *store.Tx, nids []int64) (map[int64]bool, error) {
+	return eventsThere(tx, nids, " ORDER BY shard, event_nid {FOR UPDATE}")
+}
 
 // LocalsIn lists users of this server who are in a room, are invited to it or knock: those after one of them.
 func (r *Rooms) LocalsIn(ctx context.Context, id matrix.RoomID, after matrix.UserID, limit int) (users []matrix.UserID, err error) {
@@ -81,6 +142,11 @@ func (r *Rooms) Vanish(ctx context.Context, id matrix.RoomID) error {
 		if err := deleteRoom(tx, nid, users); err != nil {
 			return fmt.Errorf("make room %s vanish: %w", id, err)
 		}
+		for _, vanished := range r.purge.Vanished {
+			if err := vanished(tx, nid); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 }
@@ -97,18 +163,18 @@ func (r *Rooms) Purge(ctx context.Context, id matrix.RoomID, after int64) (last 
 		if heads, err := r.Heads(tx, []RoomNID{nid}); err != nil || len(heads) > 0 {
 			return err // somebody has joined it anew: what there is is of now
 		}
-		nids, ids, err := eventsAfter(tx, nid, after, purgeStep)
+		gone, err := eventsAfter(tx, nid, after, purgeStep)
 		if err != nil {
 			return err
 		}
-		if len(nids) == 0 {
+		if len(gone) == 0 {
 			return state.Purge(tx, nid.Shard(), int64(nid))
 		}
-		last = nids[len(nids)-1]
-		if err := deleteEvents(tx, nid, nids, ids); err != nil {
+		last = gone[len(gone)-1].NID
+		if err := r.drop(tx, nid, gone); err != nil {
 			return err
 		}
-		return forgetEventIDs(tx, ids)
+		return forgetEventIDs(tx, idsOf(gone))
 	})
 	if err != nil {
 		return 0, fmt.Errorf("purge room %s: %w", id, err)
@@ -212,8 +278,7 @@ func (r *Rooms) dropMessages(tx *store.Tx, room RoomNID, nids []int64, ours bool
 	if err != nil {
 		return err
 	}
-	var gone []int64
-	var ids []matrix.EventID
+	var gone []Purged
 	for _, e := range events {
 		if _, isState := e.StateKey(); isState || !ours && r.ours(e.Sender()) {
 			continue
@@ -223,17 +288,13 @@ func (r *Rooms) dropMessages(tx *store.Tx, room RoomNID, nids []int64, ours bool
 				return err
 			}
 		}
-		gone, ids = append(gone, e.NID), append(ids, e.ID())
+		gone = append(gone, Purged{NID: e.NID, ID: e.ID(), Room: room, Sender: e.Sender()})
 	}
 	if len(gone) == 0 {
 		return nil
 	}
-	tx.AfterCommit(func() {
-		for _, nid := range gone {
-			r.events.Delete(nid)
-		}
-	})
-	return deleteEvents(tx, room, gone, ids)
+	slices.SortFunc(gone, func(a, b Purged) int { return cmp.Compare(a.NID, b.NID) }) // locks in one order
+	return r.drop(tx, room, gone)
 }
 
 // SentBy lists events that a user sent to a room and that can be redacted, before a place of the timeline: what it

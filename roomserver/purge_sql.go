@@ -1,6 +1,9 @@
 package roomserver
 
 import (
+	"encoding/json"
+	"fmt"
+
 	"astrocyte/matrix"
 	"astrocyte/store"
 )
@@ -37,23 +40,52 @@ func deleteRoom(tx *store.Tx, room RoomNID, locals []matrix.UserID) error {
 	return nil
 }
 
-// eventsAfter lists events of a room by their numbers, of whatever status.
-func eventsAfter(tx *store.Tx, room RoomNID, after int64, limit int) (nids []int64, ids []matrix.EventID, err error) {
-	err = store.Each(tx, func(r store.Row) error {
-		var nid int64
-		var id matrix.EventID
-		err := r.Scan(&nid, &id)
-		nids, ids = append(nids, nid), append(ids, id)
-		return err
-	}, `SELECT event_nid, event_id FROM events WHERE shard = $1 AND room_nid = $2 AND event_nid > $3 ORDER BY event_nid LIMIT $4`,
+// eventsAfter lists events of a room by their numbers, of whatever status. The room itself may be gone, so that
+// they cannot be read as events.
+func eventsAfter(tx *store.Tx, room RoomNID, after int64, limit int) ([]Purged, error) {
+	return store.Select(tx, func(r store.Row) (Purged, error) {
+		e := Purged{Room: room}
+		var raw []byte
+		if err := r.Scan(&e.NID, &e.ID, &raw); err != nil || len(raw) == 0 {
+			return e, err
+		}
+		var event struct {
+			Type   string        `json:"type"`
+			Sender matrix.UserID `json:"sender"`
+			Key    matrix.UserID `json:"state_key"`
+		}
+		if err := json.Unmarshal(raw, &event); err != nil {
+			return e, fmt.Errorf("read the stored event %s: %w", e.ID, err)
+		}
+		if e.Sender = event.Sender; event.Type == "m.room.member" {
+			e.Member = event.Key
+		}
+		return e, nil
+	}, `
+		SELECT e.event_nid, e.event_id, COALESCE(j.json, CAST('' AS {BYTES})) FROM events e
+		LEFT JOIN event_json j ON j.shard = e.shard AND j.event_nid = e.event_nid
+		WHERE e.shard = $1 AND e.room_nid = $2 AND e.event_nid > $3 ORDER BY e.event_nid LIMIT $4`,
 		room.Shard(), int64(room), after, int64(limit))
-	return nids, ids, err
+}
+
+// eventsThere says which events are in the database. The query may end in a lock.
+func eventsThere(tx *store.Tx, nids []int64, lock string) (map[int64]bool, error) {
+	there := make(map[int64]bool, len(nids))
+	return there, store.Each(tx, func(r store.Row) error {
+		nid, err := scanNID(r)
+		there[nid] = true
+		return err
+	}, `SELECT event_nid FROM events WHERE (shard, event_nid) IN {NIDS $1}`+lock, store.List(nids))
 }
 
 // deleteEvents removes events with all that is about them.
-func deleteEvents(tx *store.Tx, room RoomNID, nids []int64, ids []matrix.EventID) error {
+func deleteEvents(tx *store.Tx, room RoomNID, gone []Purged) error {
+	nids := make([]int64, len(gone))
+	for i, e := range gone {
+		nids[i] = e.NID
+	}
 	if _, err := tx.Exec(`DELETE FROM relations WHERE shard = $1 AND room_nid = $2 AND target {IN $3 TEXT}`,
-		room.Shard(), int64(room), store.List(ids)); err != nil {
+		room.Shard(), int64(room), store.List(idsOf(gone))); err != nil {
 		return err
 	}
 	for _, statement := range []string{

@@ -73,6 +73,7 @@ type Rooms struct {
 	queue        chan *wish
 	invites      func(ctx context.Context, inviter, target matrix.UserID) error
 	keepRedacted time.Duration
+	purge        PurgeHooks
 	process      string // who holds the leases of followers
 }
 

@@ -195,7 +195,7 @@ func (s *Search) removeDocs(tx *store.Tx, nids []int64) error {
 	return s.texts.drop(tx, ids)
 }
 
-// addDocs adds documents that are not there, but not those of events that have been redacted since they
+// addDocs adds documents that are not there, but not those of events that have been redacted or purged since they
 // were read: their redaction may have passed already.
 func (s *Search) addDocs(tx *store.Tx, docs []eventDoc) error {
 	if len(docs) == 0 {
@@ -213,13 +213,17 @@ func (s *Search) addDocs(tx *store.Tx, docs []eventDoc) error {
 	if err != nil {
 		return err
 	}
+	kept, err := s.rooms.There(tx, nids)
+	if err != nil {
+		return err
+	}
 	taken, err := takenIDs(tx, ids)
 	if err != nil {
 		return err
 	}
 	var add []eventDoc
 	for _, d := range docs {
-		if e, ok := events[d.nid]; !ok || e.RedactedBy != 0 || there[d.nid] {
+		if e, ok := events[d.nid]; !ok || !kept[d.nid] || e.RedactedBy != 0 || there[d.nid] {
 			continue
 		}
 		for taken[d.id] {

@@ -50,6 +50,11 @@ func writeRoom(tx *store.Tx, room roomserver.RoomNID, public bool) error {
 	return err
 }
 
+func deleteRoom(tx *store.Tx, room roomserver.RoomNID) error {
+	_, err := tx.Exec(`DELETE FROM search_rooms WHERE shard = $1 AND room_nid = $2`, room.Shard(), int64(room))
+	return err
+}
+
 // metRooms says of which rooms the members are known.
 func metRooms(tx *store.Tx, nids []int64) (map[int64]bool, error) {
 	return intSet(tx, `SELECT room_nid FROM search_rooms WHERE (shard, room_nid) IN {NIDS $1}`, store.List(nids))

@@ -62,11 +62,16 @@ func New(o Options) *Search {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Search{
+	s := &Search{
 		db: o.DB, bus: o.Bus, rooms: o.Rooms, accounts: o.Accounts, all: o.AllUsers, log: o.Log,
 		texts: newIndex(o.DB.Engine(), eventTable), people: newIndex(o.DB.Engine(), nameTable),
 		wake: make(chan struct{}, 1),
 	}
+	o.Rooms.OnPurge(roomserver.PurgeHooks{
+		Purged:   []func(*store.Tx, []roomserver.Purged) error{s.purged},
+		Vanished: []func(*store.Tx, roomserver.RoomNID) error{s.vanished},
+	})
+	return s
 }
 
 // Run keeps the index up to date, until the context ends.

@@ -68,6 +68,96 @@ func TestRedactedMessagesAreNotFound(t *testing.T) {
 	})
 }
 
+// purges removes what was said before an event.
+func (w *world) purges(room matrix.RoomID, before matrix.EventID) {
+	w.t.Helper()
+	end, err := w.rooms.PurgePlace(w.t.Context(), room, roomserver.Bound{Event: before})
+	for place := int64(-1); err == nil && place < end; {
+		place, err = w.rooms.PurgeHistory(w.t.Context(), room, place, end, true)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestPurgedMessagesLeaveTheIndex(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn, false)
+		room := w.creates(alice, roomserver.PrivateChat)
+		w.says(alice, room, "canary yellow")
+		stays := w.says(alice, room, "canary green")
+		w.says(alice, room, "the end") // the newest event is never purged
+		if n := w.indexed("canary"); n != 2 {
+			t.Fatalf("%d events are indexed", n)
+		}
+		w.purges(room, stays)
+		if n := w.indexed("yellow"); n != 0 {
+			t.Errorf("%d purged events are indexed", n)
+		}
+		if got := ids(w.finds(Query{Text: "canary"})); !slices.Equal(got, []matrix.EventID{stays}) {
+			t.Errorf("found %v", got)
+		}
+		// A follower that read an event before it was purged does not bring it back.
+		late := w.says(alice, room, "canary blue")
+		var passed []roomserver.Passed
+		w.view(func(tx *store.Tx) error {
+			nid, _, err := w.rooms.NID(tx, room)
+			if err != nil {
+				return err
+			}
+			it, _, err := w.rooms.Place(tx, nid, late)
+			passed = []roomserver.Passed{{Room: nid, Item: it}}
+			return err
+		})
+		write, err := w.take(t.Context(), passed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.purges(room, w.says(alice, room, "the very end"))
+		if err := w.db.Update(t.Context(), write); err != nil {
+			t.Fatal(err)
+		}
+		if n := w.indexed("canary"); n != 0 {
+			t.Errorf("%d purged events are indexed", n)
+		}
+	})
+}
+
+func TestDeletedRoomLeavesTheIndex(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn, false)
+		room := w.creates(alice, roomserver.PublicChat)
+		w.says(alice, room, "canary yellow")
+		if n := w.indexed("canary"); n != 1 {
+			t.Fatalf("%d events are indexed", n)
+		}
+		if err := w.rooms.Vanish(t.Context(), room); err != nil {
+			t.Fatal(err)
+		}
+		for last, err := w.rooms.Purge(t.Context(), room, 0); last != 0; last, err = w.rooms.Purge(t.Context(), room, last) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := w.indexed("canary"); n != 0 {
+			t.Errorf("%d events of a deleted room are indexed", n)
+		}
+		w.view(func(tx *store.Tx) error {
+			nid, _, err := w.rooms.NID(tx, room)
+			if err != nil {
+				return err
+			}
+			met, err := metRooms(tx, []int64{int64(nid)})
+			if len(met) > 0 {
+				t.Error("the members of a deleted room are thought to be known")
+			}
+			return err
+		})
+	})
+}
+
 func TestWhatIsFound(t *testing.T) {
 	t.Parallel()
 	testkit.Each(t, func(t *testing.T, dsn string) {

@@ -86,6 +86,12 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		db.Close()
 		return nil, err
 	}
+	if db.embedded != nil { // no other process has the file: whoever had claimed a job is gone
+		if err := db.freeJobs(ctx); err != nil {
+			db.Close()
+			return nil, err
+		}
+	}
 	return db, nil
 }
 

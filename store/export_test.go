@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io/fs"
 	"os"
+	"time"
 )
 
 // Migrate applies other steps than the embedded ones.
@@ -47,3 +48,6 @@ func (db *DB) Waiting() int {
 	defer g.mu.Unlock()
 	return len(g.waiting)
 }
+
+// SetTerm sets how long a claim lasts.
+func (q *Jobs) SetTerm(d time.Duration) { q.term = d }

@@ -26,6 +26,8 @@ const (
 	jobsLook = 5 * time.Second
 	// jobPatience is how long a run may take where its handler does not say.
 	jobPatience = 5 * time.Minute
+	// claimTerm is how long a node has a job without saying so again: another node takes over after it from one that died.
+	claimTerm = 15 * time.Second
 	// backoffLeast and backoffMost bound the wait after a failed run.
 	backoffLeast = time.Second
 	backoffMost  = time.Hour
@@ -42,6 +44,7 @@ type JobHandler struct {
 	// Parallel bounds how many run at the same time on a node; 0 means 1.
 	Parallel int
 	// Patience is how long a run may take before its context ends and another node may do it; 0 means 5 minutes.
+	// The job of a node that dies is done by another one sooner.
 	Patience time.Duration
 }
 
@@ -51,6 +54,7 @@ type Jobs struct {
 	bus      bus.Bus
 	log      *slog.Logger
 	handlers []JobHandler
+	term     time.Duration // of a claim
 }
 
 // NewJobs makes the workers for the kinds of jobs.
@@ -67,7 +71,7 @@ func NewJobs(db *DB, handlers ...JobHandler) (*Jobs, error) {
 			h.Patience = jobPatience
 		}
 	}
-	return &Jobs{db: db, bus: db.bus, log: db.log, handlers: handlers}, nil
+	return &Jobs{db: db, bus: db.bus, log: db.log, handlers: handlers, term: claimTerm}, nil
 }
 
 // Run does jobs until the context ends, and waits for those that run.
@@ -102,7 +106,7 @@ func (q *Jobs) work(ctx context.Context, h JobHandler) {
 // start claims as many jobs as may run, and runs them. full says that no more may run.
 func (q *Jobs) start(ctx context.Context, h JobHandler, wg *sync.WaitGroup, ended chan struct{}, running *int) (full bool, err error) {
 	for *running < h.Parallel {
-		claimed, err := q.db.claimJobs(ctx, h.Kind, h.Parallel-*running, h.Patience)
+		claimed, err := q.db.claimJobs(ctx, h.Kind, h.Parallel-*running, min(h.Patience, q.term))
 		if err != nil || len(claimed) == 0 {
 			return false, err
 		}
@@ -150,7 +154,9 @@ func (q *Jobs) sleep(ctx context.Context, h JobHandler, news *bus.Subscription, 
 
 // runJob does one job and says how it went.
 func (q *Jobs) runJob(ctx context.Context, h JobHandler, j Job) {
+	held := q.hold(ctx, h, j)
 	err := q.try(ctx, h, j)
+	held()
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err == nil {
@@ -169,6 +175,33 @@ func (q *Jobs) runJob(ctx context.Context, h JobHandler, j Job) {
 	}
 	if err := q.db.retryJob(after, j, delay, shorten(err.Error())); err != nil {
 		q.log.Warn("store: a failed job waits for its claim to end", "kind", j.Kind, "key", j.Key, "err", err)
+	}
+}
+
+// hold keeps the claim of a job while it runs, for as long as it may, and gives what ends that.
+func (q *Jobs) hold(ctx context.Context, h JobHandler, j Job) (end func()) {
+	if h.Patience <= q.term {
+		return func() {}
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.Patience-q.term)
+	var keeping sync.WaitGroup
+	keeping.Go(func() {
+		tick := time.NewTicker(q.term / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if held, err := q.db.keepJob(ctx, j, q.term); err == nil && !held {
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		keeping.Wait()
 	}
 }
 

@@ -42,8 +42,8 @@ func (tx *Tx) Enqueue(j Job) error {
 	return nil
 }
 
-// claimJobs takes up to n due jobs of a kind. Another may take them when the patience is over.
-func (db *DB) claimJobs(ctx context.Context, kind string, n int, patience time.Duration) (claimed []Job, err error) {
+// claimJobs takes up to n due jobs of a kind. Another may take them when the term is over.
+func (db *DB) claimJobs(ctx context.Context, kind string, n int, term time.Duration) (claimed []Job, err error) {
 	claim := rand.Int64N(1<<62) + 1
 	err = db.Update(ctx, func(tx *Tx) error {
 		claimed, err = Select(tx, func(r Row) (Job, error) {
@@ -61,13 +61,35 @@ func (db *DB) claimJobs(ctx context.Context, kind string, n int, patience time.D
 			keys[i] = j.Key
 		}
 		_, err := tx.Exec(`UPDATE jobs SET run_at = {NOW} + $1, attempts = attempts + 1, claim = $2
-			WHERE kind = $3 AND key {IN $4 TEXT}`, patience.Milliseconds(), claim, kind, List(keys))
+			WHERE kind = $3 AND key {IN $4 TEXT}`, term.Milliseconds(), claim, kind, List(keys))
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claim jobs %s: %w", kind, err)
 	}
 	return claimed, nil
+}
+
+// keepJob keeps a claimed job for another term; false where the claim is over.
+func (db *DB) keepJob(ctx context.Context, j Job, term time.Duration) (held bool, err error) {
+	err = db.Update(ctx, func(tx *Tx) error {
+		n, err := tx.Exec(`UPDATE jobs SET run_at = {NOW} + $1 WHERE kind = $2 AND key = $3 AND claim = $4`, term.Milliseconds(), j.Kind, j.Key, j.claim)
+		held = n == 1
+		return err
+	})
+	return held, err
+}
+
+// freeJobs gives back what a process had claimed that is no more.
+func (db *DB) freeJobs(ctx context.Context) error {
+	err := db.Update(ctx, func(tx *Tx) error {
+		_, err := tx.Exec(`UPDATE jobs SET run_at = {NOW}, claim = 0 WHERE claim <> 0`)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("give back the jobs of the process before: %w", err)
+	}
+	return nil
 }
 
 // nextJob says how long it is until a job of a kind is due, and false if there is none.

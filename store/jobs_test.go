@@ -5,14 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"astrocyte/store"
+	"astrocyte/testkit"
 )
 
 // workers runs jobs on nodes until the test ends.
 func workers(t *testing.T, h store.JobHandler, dbs ...*store.DB) {
+	t.Helper()
+	workersFor(t, 0, h, dbs...)
+}
+
+// workersFor does so, with claims of a term.
+func workersFor(t *testing.T, term time.Duration, h store.JobHandler, dbs ...*store.DB) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -20,6 +28,9 @@ func workers(t *testing.T, h store.JobHandler, dbs ...*store.DB) {
 		q, err := store.NewJobs(db, h)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if term > 0 {
+			q.SetTerm(term)
 		}
 		wg.Go(func() {
 			if err := q.Run(ctx); err != nil {
@@ -189,6 +200,60 @@ func TestAbandonedJobIsTakenOver(t *testing.T) {
 		}
 		close(release)
 	})
+}
+
+// What takes longer than the term of a claim stays with the node that does it.
+func TestLongJobIsKept(t *testing.T) {
+	nodes(t, func(t *testing.T, a, b *store.DB) {
+		var runs atomic.Int64
+		h := store.JobHandler{Kind: "k", Do: func(context.Context, store.Job) error {
+			runs.Add(1)
+			time.Sleep(4 * time.Second)
+			return nil
+		}}
+		enqueue(t, a, store.Job{Kind: "k", Key: "1"})
+		workersFor(t, 1500*time.Millisecond, h, a, b)
+		empty(t, a)
+		if n := runs.Load(); n != 1 {
+			t.Errorf("it ran %d times", n)
+		}
+	})
+}
+
+// An embedded database has one process at a time: the next one need not wait for what the last had claimed.
+func TestJobsOfADeadProcessAreFree(t *testing.T) {
+	t.Parallel()
+	dsn := testkit.SQLite(t)
+	open := func() *store.DB {
+		t.Helper()
+		db, err := store.Open(t.Context(), store.Options{DSN: dsn})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return db
+	}
+	dead := open()
+	begun, release := make(chan bool), make(chan bool)
+	workers(t, store.JobHandler{Kind: "k", Do: func(context.Context, store.Job) error {
+		begun <- true
+		<-release
+		return nil
+	}}, dead)
+	enqueue(t, dead, store.Job{Kind: "k", Key: "1"})
+	<-begun
+	if err := dead.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next := open()
+	defer next.Close()
+	done := make(chan bool, 1)
+	workers(t, store.JobHandler{Kind: "k", Do: func(context.Context, store.Job) error {
+		done <- true
+		return nil
+	}}, next)
+	<-done
+	empty(t, next)
+	close(release)
 }
 
 // A handler may finish its job in the transaction of its own write: both are there or neither.
