@@ -178,7 +178,9 @@ func (u *listUpdate) apply(tx *store.Tx, l *remoteList) error {
 	return writeRemoteDevices(tx, u.user, []storedDevice{*u.device})
 }
 
-// ReceiveSigningKeys takes new cross-signing keys of a user of another server.
+// ReceiveSigningKeys takes new cross-signing keys of a user of another server. A key that is not told stays as
+// it is: there are servers that tell each by itself. Where one is told before the key that signs it, the
+// whole list is read anew.
 //
 // Spec: SS "Device Management" (m.signing_key_update).
 func (e *Encryption) ReceiveSigningKeys(ctx context.Context, from matrix.ServerName, content json.RawMessage) error {
@@ -195,19 +197,38 @@ func (e *Encryption) ReceiveSigningKeys(ctx context.Context, from matrix.ServerN
 		if err != nil || l == nil {
 			return err
 		}
-		if len(top) == 0 || string(top) == "null" {
-			top = l.master
-		}
 		before := *l
-		if l.master, l.selfSigning, err = checkCrossPair(user, top, self); err != nil {
+		err = l.takeKeys(user, top, self)
+		switch {
+		case isNone(top) && !isNone(self) && len(l.selfSigning) == 0:
+			err = askList(tx, user)
+		case err != nil || l.same(&before):
 			return err
+		default:
+			err = writeRemoteList(tx, user, l)
 		}
-		if l.same(&before) {
-			return nil
-		}
-		if err := writeRemoteList(tx, user, l); err != nil {
+		if err != nil {
 			return fmt.Errorf("write the cross-signing keys of %s: %w", user, err)
 		}
 		return e.remoteChanged(tx, user)
 	})
 }
+
+// takeKeys puts the cross-signing keys that are told in the place of those that are kept. The second goes
+// where the first is another and does not sign it.
+func (l *remoteList) takeKeys(user matrix.UserID, top, self json.RawMessage) (err error) {
+	if isNone(top) {
+		top = l.master
+	}
+	if isNone(self) {
+		self = l.selfSigning
+		if _, _, err := checkCrossPair(user, top, self); err != nil {
+			self = nil
+		}
+	}
+	l.master, l.selfSigning, err = checkCrossPair(user, top, self)
+	return err
+}
+
+// isNone says whether a key is not told.
+func isNone(key json.RawMessage) bool { return len(key) == 0 || string(key) == "null" }

@@ -90,14 +90,14 @@ func nameIn(keys []byte) (name string) {
 // checkCrossPair checks the cross-signing keys of a user of another server: the second must be signed by
 // the first.
 func checkCrossPair(user matrix.UserID, top, self json.RawMessage) (m, s []byte, err error) {
-	if len(top) == 0 || string(top) == "null" {
+	if isNone(top) {
 		return nil, nil, nil
 	}
 	first, err := checkForeignCross(user, master, top)
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(self) == 0 || string(self) == "null" {
+	if isNone(self) {
 		return first.object, nil, nil
 	}
 	second, err := checkForeignCross(user, selfSigning, self)

@@ -457,6 +457,61 @@ func TestCrossSigningOfOtherServers(t *testing.T) {
 	})
 }
 
+// TestSigningKeysOneByOne is about servers that tell each cross-signing key by itself.
+func TestSigningKeysOneByOne(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		a, b := twins(t, dsn)
+		a.room(alice, carol)
+		b.room(carol, alice)
+		a.devices(alice, carol)
+		a.refresh(carol)
+		sees := func(what string, want ...key) {
+			t.Helper()
+			k, err := a.Query(t.Context(), alice, e2ee.Wanted{carol: nil}, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			told := [2]json.RawMessage{k.Master[carol], k.SelfSigning[carol]}
+			for i, raw := range told {
+				if there := i < len(want); there != (raw != nil) || there && !strings.Contains(string(raw), want[i].public) {
+					t.Errorf("%s: Alice sees %s", what, told)
+				}
+			}
+		}
+		top, self := newKey(t), newKey(t)
+		tells := func(usage string, k, by key) {
+			t.Helper()
+			name := map[string]string{"master": "master_key", "self_signing": "self_signing_key"}[usage]
+			edu, _ := json.Marshal(map[string]any{"user_id": carol, name: by.sign(t, carol, by.public, map[string]any{
+				"user_id": carol, "usage": []string{usage}, "keys": map[string]string{"ed25519:" + k.public: k.public},
+			})})
+			if err := a.ReceiveSigningKeys(t.Context(), there, edu); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tells("master", top, top)
+		sees("the first", top)
+		tells("self_signing", self, top)
+		sees("the second", top, self)
+		tells("master", top, top)
+		sees("the first again", top, self)
+
+		fresh, other := newKey(t), newKey(t)
+		tells("master", fresh, fresh)
+		sees("another first, which does not sign the second", fresh)
+		tells("self_signing", other, fresh)
+		sees("its second", fresh, other)
+
+		// The second before its first: the list is read anew, and Carol's server knows of neither.
+		tells("self_signing", self, top)
+		if _, asked := a.devices(alice, carol); !asked {
+			t.Error("the list is not read anew")
+		}
+		sees("what her server has")
+	})
+}
+
 func TestMessagesBetweenServers(t *testing.T) {
 	t.Parallel()
 	testkit.Each(t, func(t *testing.T, dsn string) {
