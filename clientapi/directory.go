@@ -13,7 +13,7 @@ func (a *API) directoryRoutes(r *httpapi.Router) {
 	const alias = "/directory/room/{alias}"
 	v3(r, "GET", alias, httpapi.Open(a.resolveAlias))
 	v3(r, "PUT", alias, httpapi.Authed(a.setAlias), httpapi.NotSuspended())
-	v3(r, "DELETE", alias, httpapi.Authed(a.deleteAlias))
+	v3(r, "DELETE", alias, httpapi.Authed(a.deleteAlias), httpapi.NotSuspended())
 	v3(r, "GET", "/rooms/{roomID}/aliases", httpapi.Authed(a.roomAliases))
 	const list = "/directory/list/room/{roomID}"
 	v3(r, "GET", list, httpapi.Open(a.roomVisibility))

@@ -13,7 +13,7 @@ import (
 const stageToken = "m.login.token"
 
 func (a *API) loginTokenRoutes(r *httpapi.Router) {
-	r.Handle("POST", "/_matrix/client/v1/login/get_token", httpapi.Authed(a.loginToken), httpapi.Limit("login"), httpapi.NotSuspended())
+	r.Handle("POST", "/_matrix/client/v1/login/get_token", httpapi.Authed(a.loginToken), httpapi.Limit("login"))
 }
 
 type loginTokenRequest struct {

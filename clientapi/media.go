@@ -22,12 +22,12 @@ func (a *API) mediaRoutes(r *httpapi.Router) {
 	get(authed+"/config", httpapi.Authed(a.mediaConfig), "download")
 	get(authed+"/preview_url", httpapi.Authed(a.previewURL), "preview")
 
-	r.Handle("POST", "/_matrix/media/v1/create", httpapi.Authed(a.createMedia), httpapi.Limit("upload"))
+	r.Handle("POST", "/_matrix/media/v1/create", httpapi.Authed(a.createMedia), httpapi.Limit("upload"), httpapi.NotSuspended())
 	bound := httpapi.BodyLimit(a.media.MaxUpload())
 	for _, version := range []string{"v3", "r0", "v1"} {
 		old := "/_matrix/media/" + version
-		r.Handle("POST", old+"/upload", httpapi.Raw(a.upload), httpapi.Limit("upload"), bound)
-		r.Handle("PUT", old+"/upload/{serverName}/{mediaID}", httpapi.Raw(a.uploadTo), httpapi.Limit("upload"), bound)
+		r.Handle("POST", old+"/upload", httpapi.Raw(a.upload), httpapi.Limit("upload"), bound, httpapi.NotSuspended())
+		r.Handle("PUT", old+"/upload/{serverName}/{mediaID}", httpapi.Raw(a.uploadTo), httpapi.Limit("upload"), bound, httpapi.NotSuspended())
 		get(old+"/config", httpapi.Authed(a.mediaConfig), "download")
 		get(old+"/preview_url", httpapi.Authed(a.previewURL), "preview")
 		get(old+"/download/{serverName}/{mediaID}", httpapi.RawOpen(a.legacyDownload), "download")

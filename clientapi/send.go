@@ -13,7 +13,7 @@ import (
 func (a *API) sendRoutes(r *httpapi.Router) {
 	const room = "/rooms/{roomID}/"
 	message := httpapi.Limit("message")
-	v3(r, "PUT", room+"send/{eventType}/{txnID}", httpapi.Authed(a.sendMessage), message, httpapi.NotSuspended(), httpapi.GuestsToo())
+	v3(r, "PUT", room+"send/{eventType}/{txnID}", httpapi.Authed(a.sendMessage), message, httpapi.GuestsToo())
 	v3(r, "PUT", room+"state/{eventType}/{stateKey}", httpapi.Authed(a.sendState), message, httpapi.NotSuspended())
 	v3(r, "PUT", room+"state/{eventType}", httpapi.Authed(a.sendState), message, httpapi.NotSuspended(), httpapi.TrailingSlash())
 	v3(r, "PUT", room+"redact/{eventID}/{txnID}", httpapi.Authed(a.redact), message)
@@ -37,6 +37,9 @@ type sendResponse struct {
 //
 // Spec: PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}
 func (a *API) sendMessage(ctx context.Context, c *httpapi.Caller, q *sendRequest) (*sendResponse, error) {
+	if c.Suspended && (q.EventType != "m.room.redaction" || q.Delay != nil) {
+		return nil, matrix.E(matrix.CodeUserSuspended, "this account is suspended")
+	}
 	scope := "send/" + string(q.RoomID) + "/" + q.EventType
 	if q.Delay != nil {
 		e := delayed.Event{Scope: scope, Txn: q.TxnID, Room: q.RoomID, Type: q.EventType, Content: q.Content}
@@ -47,7 +50,7 @@ func (a *API) sendMessage(ctx context.Context, c *httpapi.Caller, q *sendRequest
 	}
 	d := roomserver.Draft{
 		Room: q.RoomID, Sender: c.User, Type: q.EventType, Content: q.Content, Timestamp: massaged(c, q.Timestamp),
-		Txn: &roomserver.Txn{Device: c.Device, Scope: scope, ID: q.TxnID},
+		Txn: &roomserver.Txn{Device: c.Device, Scope: scope, ID: q.TxnID}, Suspended: c.Suspended,
 	}
 	if err := d.FindRedacts(); err != nil {
 		return nil, err
@@ -142,7 +145,7 @@ func (a *API) redact(ctx context.Context, c *httpapi.Caller, q *redactRequest) (
 		return nil, err
 	}
 	return sent(a.rooms.Send(ctx, roomserver.Draft{
-		Room: q.RoomID, Sender: c.User, Type: "m.room.redaction", Content: raw, Redacts: q.EventID, Related: related,
+		Room: q.RoomID, Sender: c.User, Type: "m.room.redaction", Content: raw, Redacts: q.EventID, Related: related, Suspended: c.Suspended,
 		Txn: &roomserver.Txn{Device: c.Device, Scope: "redact/" + string(q.RoomID) + "/" + string(q.EventID), ID: q.TxnID},
 	}))
 }

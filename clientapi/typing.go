@@ -9,7 +9,7 @@ import (
 )
 
 func (a *API) typingRoutes(r *httpapi.Router) {
-	v3(r, "PUT", "/rooms/{roomID}/typing/{userID}", httpapi.Authed(a.setTyping), httpapi.Limit("ephemeral"), httpapi.GuestsToo())
+	v3(r, "PUT", "/rooms/{roomID}/typing/{userID}", httpapi.Authed(a.setTyping), httpapi.Limit("ephemeral"), httpapi.NotSuspended(), httpapi.GuestsToo())
 }
 
 type typingRequest struct {

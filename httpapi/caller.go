@@ -21,7 +21,7 @@ type Caller struct {
 	Admin bool
 	// Locked accounts reach only the endpoints registered with LockedToo.
 	Locked bool
-	// Suspended accounts may read and leave; endpoints registered with NotSuspended refuse them.
+	// Suspended accounts may read, leave and redact their own events; endpoints registered with NotSuspended refuse them.
 	Suspended bool
 	// AppService is the registration that the request acts for, nil for users.
 	AppService any

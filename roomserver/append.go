@@ -28,7 +28,13 @@ type Draft struct {
 	Txn       *Txn           // nil: never repeated
 	Delay     *Delay         // nil: its user sends it now
 	Ending    bool           // the sender's account ends: they may leave what others may not
+	Suspended bool           // the sender's account is: they may redact their own events, and send nothing else
 }
+
+// errSuspended is what those are told who may only read, leave and redact their own events.
+//
+// Spec: CS "Account suspension".
+var errSuspended = matrix.E(matrix.CodeUserSuspended, "this account is suspended")
 
 // Delay is of a draft that its user left to be sent later. Both functions run in the transaction that sends
 // the event, so that it is sent once, and not after it was cancelled.

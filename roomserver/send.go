@@ -13,6 +13,9 @@ import (
 // Send sends an event of one of our users into a room. A draft whose transaction id was seen before
 // sends nothing, and is answered as the first time.
 func (r *Rooms) Send(ctx context.Context, d Draft) (matrix.EventID, error) {
+	if d.Suspended && (d.Type != "m.room.redaction" || d.StateKey != nil || len(d.Related) > 0) {
+		return "", errSuspended
+	}
 	nid, err := r.find(ctx, d.Room)
 	if err != nil {
 		return "", err

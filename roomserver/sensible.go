@@ -90,6 +90,9 @@ func (b *batch) sensibleRedaction(h *head, d *Draft) error {
 	if err != nil {
 		return fmt.Errorf("find the event to redact: %w", err)
 	}
+	if d.Suspended && (target == nil || target.Sender() != d.Sender) {
+		return errSuspended
+	}
 	if target == nil {
 		others, err := b.r.ServersIn(b.tx, h.nid)
 		if err == nil && len(others) == 0 { // another server may know it

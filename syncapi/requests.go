@@ -8,6 +8,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"astrocyte/ephemeral"
+	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
 	"astrocyte/store"
@@ -107,11 +108,11 @@ func (s *socket) answer(f *frame) (any, error) {
 	}
 	switch f.Type {
 	case "send":
+		return s.sendEvent(c, f)
+	case "typing":
 		if c.Suspended {
 			return nil, matrix.E(matrix.CodeUserSuspended, "this account is suspended")
 		}
-		return s.sendEvent(f)
-	case "typing":
 		timeout := time.Duration(min(max(f.Timeout, 0), typingMost.Milliseconds())) * time.Millisecond
 		return struct{}{}, s.a.ephemeral.SetTyping(s.ctx, s.viewer.User, f.RoomID, f.Typing, timeout)
 	case "receipt":
@@ -130,11 +131,11 @@ type sendResult struct {
 
 // sendEvent sends a message or state event. A transaction id is the same one as over HTTP: a client may
 // repeat over one what it sent over the other.
-func (s *socket) sendEvent(f *frame) (*sendResult, error) {
+func (s *socket) sendEvent(c *httpapi.Caller, f *frame) (*sendResult, error) {
 	if len(f.Content) == 0 || f.Content[0] != '{' || f.EventType == "" {
 		return nil, matrix.BadJSON("send needs an event_type and a content, which is an object")
 	}
-	d := roomserver.Draft{Room: f.RoomID, Sender: s.viewer.User, Type: f.EventType, StateKey: f.StateKey, Content: f.Content}
+	d := roomserver.Draft{Room: f.RoomID, Sender: s.viewer.User, Type: f.EventType, StateKey: f.StateKey, Content: f.Content, Suspended: c.Suspended}
 	if f.StateKey == nil {
 		if f.TxnID == "" {
 			return nil, matrix.MissingParam("send needs a txn_id")
