@@ -48,6 +48,7 @@ func (s *Server) makeRemote() {
 		Client: s.peers, Keys: s.keys, Rooms: s.rooms, KeyID: s.key.ID, Key: s.key.Private,
 		Egress: s.outside, CAs: s.authorities, Log: s.logOf("remote"), Now: s.now,
 	})
+	s.rooms.RecommendBy(s.remote.Recommend)
 }
 
 // makeSender makes what brings events and EDUs to other servers.

@@ -98,7 +98,7 @@ func (r *Rooms) DeleteAlias(ctx context.Context, user matrix.UserID, admin bool,
 
 // unname takes a deleted alias out of the room's canonical alias event, where the user may do that.
 func (r *Rooms) unname(ctx context.Context, user matrix.UserID, row aliasRow, alias matrix.RoomAlias) error {
-	err := r.commit(ctx, []RoomNID{row.nid}, func(b *batch) error {
+	err := r.post(ctx, []RoomNID{row.nid}, func(b *batch) error {
 		h, err := b.room(row.nid)
 		if err != nil {
 			return err

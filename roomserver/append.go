@@ -59,6 +59,14 @@ type txnKey struct {
 	id     string
 }
 
+// known is the transaction by which the sender's device knows the event, where it does.
+func (d *Draft) known() (matrix.DeviceID, string) {
+	if d.Txn == nil || d.Txn.Device == "" && d.Delay == nil {
+		return "", ""
+	}
+	return d.Txn.Device, d.Txn.ID
+}
+
 func (d *Draft) key() txnKey { return txnKey{d.Sender, d.Txn.Device, d.Txn.Scope, d.Txn.ID} }
 
 // append stages a draft as the room's next event. A state event that would change nothing is not sent:
@@ -68,6 +76,9 @@ func (b *batch) append(h *head, d *Draft) (*Event, error) {
 		if same, err := b.standing(h, d); same != nil || err != nil {
 			return same, err
 		}
+	}
+	if e, err := b.policed(h, d); e != nil || err != nil {
+		return e, err
 	}
 	e, err := b.propose(h, d)
 	if err != nil {
@@ -140,9 +151,7 @@ func (b *batch) build(h *head, d *Draft, auth []*Event) (*Event, error) {
 		NID: nid<<8 | h.nid.Shard(), Room: h.nid, Status: statusAccepted,
 		SnapBefore: h.state.NID(), PrevNIDs: slices.Clone(h.extremities[:min(len(h.extremities), prevMost)]),
 	}
-	if d.Txn != nil && (d.Txn.Device != "" || d.Delay != nil) {
-		e.TxnDevice, e.TxnID = d.Txn.Device, d.Txn.ID
-	}
+	e.TxnDevice, e.TxnID = d.known()
 	p := rules.Proto{
 		RoomID: h.id, Sender: d.Sender, Type: d.Type, StateKey: d.StateKey, Content: d.Content,
 		Redacts: d.Redacts, Depth: min(h.depth+1, canonicaljson.MaxInt), OriginServerTS: d.Timestamp,
@@ -241,7 +250,7 @@ func (b *batch) place(h *head, s *staged, next *state.State, extremities []int64
 func (b *batch) sign() {
 	ours := make([]*staged, 0, len(b.staged))
 	for _, s := range b.staged {
-		if s.draft != nil {
+		if s.draft != nil && !s.named {
 			ours = append(ours, s)
 		}
 	}

@@ -34,6 +34,7 @@ type batch struct {
 	later  []func() error            // further writes of the wishes, done after the events are in
 	redact []redaction
 
+	posting *posting  // what the wish that is being fulfilled was told by policy servers
 	awaited []awaited // redactions of events that are not here
 }
 
@@ -61,6 +62,7 @@ type staged struct {
 	pos   int64  // known only when all is staged
 	snap  int64  // the room's state once it is there
 	draft *Draft // nil: it came from another server
+	named bool   // a draft's event has its number and our signature already
 }
 
 // kept is an event that is stored beside the timeline: an outlier, or one that was rejected or

@@ -85,7 +85,7 @@ func (b *batch) insertEvents() error {
 		bytes = append(bytes, []any{shard, e.NID, int64(0), e.Bytes()})
 	}
 	for _, s := range b.staged {
-		if s.draft != nil {
+		if s.draft != nil && !s.named {
 			claimed = append(claimed, []any{string(s.ID()), s.NID, int64(s.Room)})
 		}
 		add(s.Event, s.seq, "")

@@ -151,5 +151,6 @@ func refusal(err error) bool {
 	var fault *matrix.Error
 	var gap *Gap
 	var open *unresolved
-	return errors.As(err, &fault) || errors.As(err, &gap) || errors.As(err, &open)
+	var lacking *Unrecommended
+	return errors.As(err, &fault) || errors.As(err, &gap) || errors.As(err, &open) || errors.As(err, &lacking)
 }

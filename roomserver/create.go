@@ -1,6 +1,7 @@
 package roomserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -33,6 +34,8 @@ type Creation struct {
 	// Also writes what has to be true when the room is there, in the same transaction. It may be nil.
 	Also func(tx *store.Tx, id matrix.RoomID) error
 
+	name string     // of an upgrade: the local part of the new room's id, and when it is made, so that both stay the same
+	at   int64      // when it has to be tried again
 	last *StateWish // of an upgrade: the power levels that the new room has in the end
 }
 
@@ -105,7 +108,7 @@ func (b *batch) create(nid RoomNID, v *rules.Version, c Creation, drafts []Draft
 	}
 	h := &head{nid: nid, version: v, fresh: true}
 	if !v.RoomIDIsHash {
-		h.id = matrix.RoomID("!" + randomText() + ":" + string(b.r.server))
+		h.id = matrix.RoomID("!" + cmp.Or(c.name, randomText()) + ":" + string(b.r.server))
 	}
 	b.rooms[nid] = h
 	for _, d := range drafts {
@@ -212,6 +215,7 @@ func (c Creation) drafts(v *rules.Version) ([]Draft, error) {
 			return nil, err
 		}
 	}
+	out[0].Timestamp = c.at
 	return out, nil
 }
 

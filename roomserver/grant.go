@@ -17,7 +17,7 @@ func (r *Rooms) Grant(ctx context.Context, id matrix.RoomID, to matrix.UserID, p
 	if err != nil {
 		return err
 	}
-	return r.commit(ctx, []RoomNID{nid}, func(b *batch) error {
+	return r.post(ctx, []RoomNID{nid}, func(b *batch) error {
 		h, err := b.room(nid)
 		if err != nil {
 			return err

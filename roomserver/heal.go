@@ -66,6 +66,13 @@ func (r *Rooms) Heal(ctx context.Context, room matrix.RoomID, told []matrix.Even
 			return err
 		})
 		var open *unresolved
+		var lacking *Unrecommended
+		if errors.As(err, &lacking) {
+			if c.healing, err = r.recommend(ctx, lacking.Policy, lacking.Event); err != nil {
+				return 0, fmt.Errorf("ask the policy server of %s: %w", room, err)
+			}
+			continue
+		}
 		if !errors.As(err, &open) {
 			return changed, err
 		}
@@ -103,6 +110,17 @@ func (c *reception) heal() (int, error) {
 	e, err := c.b.propose(&as, d)
 	if err != nil {
 		return 0, err
+	}
+	policy, err := c.b.policy(&as)
+	if err != nil {
+		return 0, err
+	}
+	if policy != nil {
+		signed := c.signedLike(e, policy)
+		if signed == nil {
+			return 0, &Unrecommended{Event: c.r.Sign(e.Event), Policy: policy}
+		}
+		e.Event = signed
 	}
 	left := append(slices.Clone(h.extremities[len(e.PrevNIDs):]), e.NID)
 	return changed, c.b.place(h, &staged{Event: e, draft: d}, healed, left)

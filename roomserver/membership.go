@@ -45,7 +45,7 @@ func (r *Rooms) SetMembership(ctx context.Context, c Change) (matrix.EventID, er
 		}
 	}
 	var id matrix.EventID
-	err = r.commit(ctx, []RoomNID{nid}, func(b *batch) error {
+	err = r.post(ctx, []RoomNID{nid}, func(b *batch) error {
 		h, err := b.room(nid)
 		if err != nil {
 			return err
@@ -157,7 +157,7 @@ func (r *Rooms) Unban(ctx context.Context, room matrix.RoomID, sender, target ma
 	if err != nil {
 		return err
 	}
-	return r.commit(ctx, []RoomNID{nid}, func(b *batch) error {
+	return r.post(ctx, []RoomNID{nid}, func(b *batch) error {
 		h, err := b.room(nid)
 		if err != nil {
 			return err

@@ -18,9 +18,14 @@ const (
 // dummyType is the type of an event that does nothing but bring extremities together. Clients are not shown it.
 const dummyType = "org.matrix.dummy_event"
 
-// merge brings the extremities of a room together by an event of a user of ours, if one may send it.
-func (r *Rooms) merge(ctx context.Context, room RoomNID) error {
-	err := r.commit(ctx, []RoomNID{room}, func(b *batch) error {
+// merge brings the extremities of a room together by an event of a user of ours, if one may send it. Where nobody
+// may be asked, not in a room whose policy server would have to sign it.
+func (r *Rooms) merge(ctx context.Context, room RoomNID, hasty bool) error {
+	send := r.post
+	if hasty {
+		send = r.postAtHand
+	}
+	err := send(ctx, []RoomNID{room}, func(b *batch) error {
 		h, err := b.room(room)
 		if err != nil || len(h.extremities) <= extremitiesMost {
 			return err
@@ -32,7 +37,8 @@ func (r *Rooms) merge(ctx context.Context, room RoomNID) error {
 		return err
 	})
 	var refused *matrix.Error
-	if errors.As(err, &refused) {
+	var lacking *Unrecommended
+	if errors.As(err, &refused) || errors.As(err, &lacking) {
 		return nil // nobody may: others will bring them together
 	}
 	if err != nil {

@@ -82,9 +82,16 @@ func (r *Rooms) receive(ctx context.Context, c *reception) (Status, error) {
 			return err
 		})
 		var open *unresolved
+		var lacking *Unrecommended
+		if errors.As(err, &lacking) && !c.hasty {
+			if err := c.ask(ctx, lacking); err != nil {
+				return 0, err
+			}
+			continue
+		}
 		if !errors.As(err, &open) {
 			if err == nil && c.many {
-				err = r.merge(ctx, c.room)
+				err = r.merge(ctx, c.room, c.hasty)
 			}
 			return status, err
 		}
@@ -144,6 +151,12 @@ func (c *reception) take(b *batch) (Status, error) {
 			return 0, err
 		}
 	}
+	if why == "" && c.own == nil {
+		if why, err = c.unrecommended(h); err != nil {
+			return 0, err
+		}
+	}
+	c.why = why
 	if why != "" {
 		e.Status = statusSoftFailed
 		b.keep(e, why)
@@ -248,6 +261,9 @@ func (c *reception) event(h *head, in *names, near *surroundings) (*Event, error
 		return nil, err
 	}
 	c.nids[c.ev.ID()], c.made[e.NID] = e.NID, e
+	if c.own != nil {
+		e.TxnDevice, e.TxnID = c.own.known()
+	}
 	for _, id := range c.ev.Prev() {
 		nid, err := in.mention(id)
 		if err != nil {

@@ -2,6 +2,7 @@ package roomserver
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -28,6 +29,10 @@ type reception struct {
 	gap      bool             // events before it may be missing
 	entering bool             // it makes us a part of the room, which is as was told
 	relay    bool             // this server brings it to the others
+	own      *Draft           // of an event of ours that a policy server has signed
+	hasty    bool             // nobody is asked for a signature that it lacks
+	healing  *rules.Event     // of ours, that a policy server has signed: it is to carry the healed state
+	verdict  string           // why the policy server of the room does not recommend it
 	why      string           // it was refused
 
 	memory map[string]*state.State
@@ -60,6 +65,9 @@ func (u *unresolved) Error() string { return fmt.Sprintf("%d states are to be re
 // begin begins a try.
 func (c *reception) begin(b *batch) {
 	c.b, c.tried, c.made = b, make(map[string]tried), make(map[int64]*Event)
+	if c.own != nil {
+		maps.Copy(c.made, b.byNID) // others of the same wish
+	}
 	if c.memory == nil {
 		c.memory, c.fresh, c.nids = make(map[string]*state.State), make(map[int64]bool), make(map[matrix.EventID]int64)
 	}
@@ -234,7 +242,10 @@ func (c *reception) accept(h *head, e *Event, near *surroundings, after *state.S
 		tx := c.b.tx
 		c.b.later = append(c.b.later, func() error { return Relay(tx, e.NID) })
 	}
-	s := &staged{Event: e}
+	s := &staged{Event: e, draft: c.own, named: c.own != nil}
+	if c.own != nil && c.own.Txn != nil {
+		c.b.txns[c.own.key()] = s
+	}
 	if len(near.missing) > 0 {
 		if err := c.b.openGap(h, s, near.missing); err != nil {
 			return err

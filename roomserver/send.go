@@ -26,7 +26,7 @@ func (r *Rooms) Send(ctx context.Context, d Draft) (matrix.EventID, error) {
 		}
 	}
 	var id matrix.EventID
-	err = r.commit(ctx, []RoomNID{nid}, func(b *batch) error {
+	err = r.post(ctx, []RoomNID{nid}, func(b *batch) error {
 		var err error
 		var repeated bool
 		if id, repeated, err = b.repeated(&d); repeated || err != nil {
@@ -113,10 +113,18 @@ func (d *Draft) invites() (matrix.UserID, bool) {
 	if d.Type != "m.room.member" || d.StateKey == nil {
 		return "", false
 	}
+	return matrix.UserID(*d.StateKey), d.membership() == matrix.Invite
+}
+
+// membership is what a draft of a member event says; empty where it says nothing.
+func (d *Draft) membership() matrix.Membership {
 	var content struct {
 		Membership matrix.Membership `json:"membership"`
 	}
-	return matrix.UserID(*d.StateKey), json.Unmarshal(d.Content, &content) == nil && content.Membership == matrix.Invite
+	if json.Unmarshal(d.Content, &content) != nil {
+		return ""
+	}
+	return content.Membership
 }
 
 // mayInvite refuses an invite that a user of ours does not want. Those of the server's notices nobody can

@@ -42,6 +42,8 @@ type Proposal struct {
 	Event   *rules.Event
 	// State is what the other server is told of the room: whole events.
 	State []*rules.Event
+
+	policy *rules.PolicyServer // whose signature it needs; nil: of none
 }
 
 // Invitation proposes the invite of a user of another server. Once their server has signed it, Receive
@@ -50,10 +52,11 @@ type Proposal struct {
 // Spec: PUT /_matrix/federation/v2/invite/{roomId}/{eventId}
 func (r *Rooms) Invitation(ctx context.Context, c Change) (*Proposal, error) {
 	p, err := r.propose(ctx, c)
-	if err == nil {
-		p.Event = p.Event.Sign(r.server, r.keyID, r.key)
+	if err != nil {
+		return nil, err
 	}
-	return p, err
+	p.Event = p.Event.Sign(r.server, r.keyID, r.key)
+	return p, r.recommended(ctx, p)
 }
 
 // propose builds the member event of a change upon the room as it is, and leaves the room as it was.
@@ -77,6 +80,9 @@ func (r *Rooms) propose(ctx context.Context, c Change) (*Proposal, error) {
 			return err
 		}
 		p = &Proposal{Version: h.version, Event: e.Event}
+		if p.policy, err = b.policy(h); err != nil {
+			return err
+		}
 		p.State, err = b.presented(h, c.Sender)
 		return err
 	})

@@ -29,7 +29,8 @@ func (r *Rooms) Upgrade(ctx context.Context, user matrix.UserID, old matrix.Room
 		return "", err
 	}
 	var id matrix.RoomID
-	err = r.commit(ctx, []RoomNID{nid}, func(b *batch) error {
+	name, at := randomText(), r.now().UnixMilli()
+	err = r.post(ctx, []RoomNID{nid}, func(b *batch) error {
 		h, err := b.room(nid)
 		if err != nil {
 			return err
@@ -37,7 +38,7 @@ func (r *Rooms) Upgrade(ctx context.Context, user matrix.UserID, old matrix.Room
 		if err := b.mayUpgrade(h, user); err != nil {
 			return err
 		}
-		c := Creation{Creator: user, Profile: p, Version: to, Preset: PrivateChat, Content: map[string]json.RawMessage{}}
+		c := Creation{Creator: user, Profile: p, Version: to, Preset: PrivateChat, Content: map[string]json.RawMessage{}, name: name, at: at}
 		if err := b.takeOver(h, v, &c, creators); err != nil {
 			return err
 		}

@@ -236,7 +236,7 @@ func (r *Rooms) rejoin(ctx context.Context, user matrix.UserID, id matrix.RoomID
 	if err != nil {
 		return err
 	}
-	return r.commit(ctx, []RoomNID{nid}, func(b *batch) error {
+	return r.post(ctx, []RoomNID{nid}, func(b *batch) error {
 		h, err := b.room(nid)
 		if err != nil {
 			return err

@@ -56,10 +56,11 @@ func (i *Inbound) receiveRoom(ctx context.Context, j store.Job) error {
 		}
 		var done, aside []matrix.EventID
 		for _, s := range inOrder(events) {
-			status, err := i.rooms.Receive(ctx, s.ev)
+			status, err := i.rooms.ReceiveAtHand(ctx, s.ev)
 			var gap *roomserver.Gap
+			var lacking *roomserver.Unrecommended
 			switch {
-			case errors.As(err, &gap):
+			case errors.As(err, &gap), errors.As(err, &lacking):
 				aside = append(aside, s.ev.ID())
 			case i.settled(s, status, err):
 				done = append(done, s.ev.ID())

@@ -77,7 +77,7 @@ func signaturesOf(e *rules.Event, server matrix.ServerName) []wanted {
 	}
 	var all []wanted
 	for _, id := range e.KeyIDs(server) {
-		if isKeyID(id) && len(all) < maxSigningKeys {
+		if isKeyID(id) && id != rules.PolicyKeyID && len(all) < maxSigningKeys {
 			all = append(all, wanted{server, id, at})
 		}
 	}

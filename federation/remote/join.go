@@ -82,6 +82,10 @@ func (r *Remote) good(ctx context.Context, events []*rules.Event) ([]*rules.Even
 // take receives an event of ours that another server has accepted into a room which this server is in.
 func (r *Remote) take(ctx context.Context, ev *rules.Event) error {
 	status, err := r.rooms.Receive(ctx, ev)
+	var away *roomserver.Away
+	if errors.As(err, &away) {
+		return away.Told
+	}
 	if err == nil && status != roomserver.Accepted {
 		err = matrix.Forbidden("the rules of the room do not allow it")
 	}

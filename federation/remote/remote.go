@@ -14,6 +14,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"astrocyte/egress"
@@ -55,6 +56,8 @@ type Remote struct {
 	settle   func(ctx context.Context, server matrix.ServerName)
 	filling  turns // who fills its history
 	hopeless *lru.Cache[holeKey, time.Time]
+	policing sync.Mutex // guards the making of what policies has
+	policies *lru.Cache[matrix.ServerName, *policyServer]
 }
 
 // Behind tells what waits, for a while, for a server to take what is to be sent to it. It is called before use.
@@ -76,6 +79,7 @@ func New(o Options) *Remote {
 		web:      webClient(o),
 		spaces:   lru.New[spaceKey, toldSpace](spacesMemory),
 		hopeless: lru.New[holeKey, time.Time](backfillHopeless),
+		policies: newPolicies(),
 	}
 }
 

@@ -17,7 +17,11 @@ var ErrSignature = errors.New("no valid signature")
 // Spec: SS "Signing Events".
 func (e *Event) Sign(server matrix.ServerName, key matrix.KeyID, priv ed25519.PrivateKey) *Event {
 	var room [stackRoom]byte
-	sig := ed25519.Sign(priv, e.appendRedacted(room[:0], false))
+	return e.withSignature(server, key, ed25519.Sign(priv, e.appendRedacted(room[:0], false)))
+}
+
+// withSignature gives the event with one more signature, or another one of the same key.
+func (e *Event) withSignature(server matrix.ServerName, key matrix.KeyID, sig []byte) *Event {
 	var list [512]byte
 	signatures := canonicaljson.AppendSignature(list[:0], e.at.signatures.of(e.raw), string(server), string(key), sig)
 	s := &Event{version: e.version, words: e.words, prev: e.prev, auth: e.auth, depth: e.depth, ts: e.ts}
