@@ -210,7 +210,7 @@ func (a *API) enterElsewhere(ctx context.Context, e entrance, change roomserver.
 	if len(e.via) == 0 || refused != nil { // whoever says by which servers means those, but for this one
 		via = append(append(via, e.room.Server()), others...)
 	}
-	entry := remote.Entry{Room: e.room, User: change.Target, Via: via}
+	entry := remote.Entry{Room: e.room, User: change.Target, Via: via, Guest: change.Guest}
 	if entry.Content, err = change.Written(); err != nil {
 		return err
 	}

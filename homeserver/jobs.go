@@ -83,6 +83,10 @@ func (s *Server) tellRooms(ctx context.Context, user matrix.UserID) error {
 // guestsLeave takes guests out of a room that is not open to them any more.
 func (s *Server) guestsLeave(ctx context.Context, room matrix.RoomID) error {
 	users, err := s.rooms.ClosedTo(ctx, room)
+	var unknown *matrix.Error // nobody has come in
+	if errors.As(err, &unknown) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
@@ -16,6 +17,9 @@ const JobGuests = "guests"
 
 const guestAccess = "m.room.guest_access"
 
+// errNoGuests is what guests are told whom a room does not take.
+var errNoGuests = matrix.E(matrix.CodeGuestAccessForbidden, "this room is not open to guests")
+
 // guestsMayJoin refuses a guest who wants to join a room that is not open to guests.
 //
 // Spec: CS m.room.guest_access.
@@ -25,9 +29,34 @@ func (b *batch) guestsMayJoin(h *head) error {
 		return err
 	}
 	if !opensToGuests(e) {
-		return matrix.E(matrix.CodeGuestAccessForbidden, "this room is not open to guests")
+		return errNoGuests
 	}
 	return nil
+}
+
+// NoGuests refuses a guest in a room that this server is in and which is not open to guests.
+//
+// Spec: CS m.room.guest_access.
+func (r *Rooms) NoGuests(ctx context.Context, id matrix.RoomID) error {
+	return r.db.View(ctx, func(tx *store.Tx) error {
+		nid, err := r.known(tx, id)
+		if err != nil {
+			return err
+		}
+		e, err := r.StateNow(tx, nid, guestAccess, "")
+		if err == nil && !opensToGuests(e) {
+			err = errNoGuests
+		}
+		return err
+	})
+}
+
+// LetGuestsLeave sees to it, after a while, that no guest is in a room that is not open to guests: whatever happens
+// meanwhile.
+func (r *Rooms) LetGuestsLeave(ctx context.Context, id matrix.RoomID, after time.Duration) error {
+	return r.db.Update(ctx, func(tx *store.Tx) error {
+		return tx.Enqueue(store.Job{Kind: JobGuests, Key: string(id), Delay: after})
+	})
 }
 
 // opensToGuests says whether a state event, which may be nil, opens its room to guests.

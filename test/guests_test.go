@@ -98,3 +98,42 @@ func TestServerWithoutGuests(t *testing.T) {
 		hs.Nobody().IsRefused(matrix.CodeInvalidParam, 400, "POST", "/register?kind=god", `{}`)
 	})
 }
+
+// TestGuestsAtOtherServers lets a guest into a room of another server which is open to guests, and into no other.
+func TestGuestsAtOtherServers(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		a := story.StartAs(t, matrix.ServerName(story.OwnAddress(t)), testkit.SQLite(t))
+		b := story.StartAs(t, matrix.ServerName(story.OwnAddress(t)+":8448"), dsn, withGuests)
+		alice, bob, eve, mallory := a.User("alice"), b.User("bob"), guest(b), guest(b)
+		access := func(how string) map[string]any {
+			return map[string]any{"preset": "public_chat", "initial_state": []any{map[string]any{
+				"type": "m.room.guest_access", "state_key": "", "content": map[string]any{"guest_access": how},
+			}}}
+		}
+		join := func(room string) string { return story.Path("join", room) + "?via=" + string(a.ServerName()) }
+		open, closed, silent := alice.CreatesRoom(access("can_join")), alice.CreatesRoom(access("forbidden")), alice.CreatesRoom()
+		for _, room := range []string{closed, silent, "!nowhere:" + string(a.ServerName())} {
+			eve.IsRefused(matrix.CodeGuestAccessForbidden, 403, "POST", join(room), `{}`)
+		}
+		eve.Must("POST", join(open), `{}`)
+		eve.Says(open, "hello from elsewhere")
+		alice.Sees(open, "hello from elsewhere")
+
+		// Bob is in: his server knows by itself.
+		bob.Must("POST", join(closed), `{}`)
+		eve.IsRefused(matrix.CodeGuestAccessForbidden, 403, "POST", join(closed), `{}`)
+
+		// A room is closed while guests of another server are in it.
+		alice.SetsState(open, "m.room.guest_access", "", map[string]any{"guest_access": "forbidden"})
+		alice.SeesMembership(open, eve, "leave")
+		eve.IsRefused(matrix.CodeGuestAccessForbidden, 403, "POST", join(open), `{}`)
+
+		// What its server told of a room is no longer so when the guest joins.
+		changed := alice.CreatesRoom(access("can_join"))
+		b.User("carol").Must("GET", "/_matrix/client/v1/room_summary/"+changed+"?via="+string(a.ServerName()), nil)
+		alice.SetsState(changed, "m.room.guest_access", "", map[string]any{"guest_access": "forbidden"})
+		mallory.IsRefused(matrix.CodeGuestAccessForbidden, 403, "POST", join(changed), `{}`)
+		alice.SeesMembership(changed, mallory, "leave")
+	})
+}

@@ -23,6 +23,8 @@ type Entry struct {
 	User matrix.UserID `json:"user"`
 	// Via are servers that may be in the room, the likeliest first.
 	Via []matrix.ServerName `json:"via"`
+	// Guest: the user is one, who may join where guests may.
+	Guest bool `json:"guest,omitempty"`
 	// Content is what the member event says beside the membership.
 	Content map[string]json.RawMessage `json:"content,omitempty"`
 }

@@ -29,9 +29,11 @@ func (r *Remote) Join(ctx context.Context, e Entry) error {
 		return err
 	}
 	defer release()
-	return r.overServers(ctx, e, func(ctx context.Context, server matrix.ServerName) error {
-		return r.joinBy(ctx, server, e)
-	})
+	join := func(ctx context.Context, server matrix.ServerName) error { return r.joinBy(ctx, server, e) }
+	if e.Guest {
+		return r.joinAsGuest(ctx, e, join)
+	}
+	return r.overServers(ctx, e, join)
 }
 
 // joinBy joins by one server.
