@@ -1,6 +1,7 @@
 package syncapi
 
 import (
+	"context"
 	"fmt"
 	"syscall"
 	"testing"
@@ -56,7 +57,7 @@ func BenchmarkFirstWindow(b *testing.B) {
 						b.StartTimer()
 					}
 					began := processorTime(b)
-					n, err := api.slidePoll(b.Context(), &httpapi.Caller{User: user("bob"), Device: "D"}, ask, nil)
+					n, err := firstSlide(b.Context(), api, ask)
 					if err != nil || len(n.rooms) != 20 {
 						b.Fatal(n, err)
 					}
@@ -78,4 +79,19 @@ func processorTime(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// firstSlide answers a first request of bob's.
+func firstSlide(ctx context.Context, api *API, ask *slidingAsk) (*slid, error) {
+	p, err := api.prepareSlide(ctx, &httpapi.Caller{User: user("bob"), Device: "D"}, ask)
+	if err != nil {
+		return nil, err
+	}
+	api.begin(p)
+	defer p.waiter.stop()
+	n, err := api.attempt(ctx, p, nil)
+	if err != nil {
+		return nil, err
+	}
+	return n.(*slid), nil
 }

@@ -47,62 +47,33 @@ func (a *API) serveSlide(w http.ResponseWriter, r *http.Request, c *httpapi.Call
 	if err != nil {
 		return err
 	}
-	n, err := a.slidePoll(r.Context(), c, ask, func(ctx context.Context) error { return a.stillAdmitted(ctx, r) })
+	p, err := a.prepareSlide(r.Context(), c, ask)
 	if err != nil {
 		return err
 	}
-	return httpapi.WriteJSON(w, r, http.StatusOK, n)
-}
-
-// slidePoll answers a request of sliding sync. Where there is nothing to tell it waits; who has waited is asked
-// again whether they may be answered.
-func (a *API) slidePoll(ctx context.Context, c *httpapi.Caller, ask *slidingAsk, admitted func(context.Context) error) (*slid, error) {
-	p, from, err := a.prepareSlide(c, ask)
-	if err != nil {
-		return nil, err
-	}
-	a.alive(ctx, &p.question)
-	p.waiter = a.waker.listen(c.User) // before the reading: what comes between is not missed
-	defer p.waiter.stop()
-	for {
-		n, err := a.slideNow(ctx, p.viewer, ask, from)
-		if err != nil {
-			return nil, err
-		}
-		a.alive(ctx, &p.question)
-		if n.empty() && from != (position{}) && !p.last && p.left() > 0 {
-			p.last = p.wait(ctx, time.Time{}) == waitIsOver
-			if p.waited = true; p.waiter.doubted.Swap(false) { // a token of the user's ended
-				if err := admitted(ctx); err != nil {
-					return nil, err
-				}
-			}
-			continue
-		}
-		if p.waited {
-			if err := admitted(ctx); err != nil {
-				return nil, err
-			}
-		}
-		return n, a.keepAnswer(ctx, p.viewer, ask.conn, from.generation, from.generation, n)
-	}
+	return a.servePoll(w, r, p)
 }
 
 // prepareSlide reads where a client is and how long it waits.
-func (a *API) prepareSlide(c *httpapi.Caller, ask *slidingAsk) (*poll, position, error) {
+func (a *API) prepareSlide(ctx context.Context, c *httpapi.Caller, ask *slidingAsk) (*poll, error) {
 	var from position
 	var err error
-	if ask.pos != "" {
-		if from, err = parsePosition(ask.pos); err != nil {
-			return nil, from, err
-		}
-	}
 	p := &poll{question: question{viewer: roomserver.Viewer{User: c.User, Device: c.Device}}, now: a.now}
-	if p.presence, err = presenceWish(ask.presence); err != nil {
-		return nil, from, err
+	if ask.pos != "" { // the first answer is given at once
+		if from, err = parsePosition(ask.pos); err != nil {
+			return nil, err
+		}
+		p.until = a.now().Add(waitOf(ask.timeout))
 	}
-	p.until = a.now().Add(time.Duration(min(ask.timeout, timeoutMost.Milliseconds())) * time.Millisecond)
-	return p, from, nil
+	if p.presence, err = presenceWish(ask.presence); err != nil {
+		return nil, err
+	}
+	a.alive(ctx, &p.question)
+	p.look = func(ctx context.Context) (answer, error) { return a.slideNow(ctx, p.viewer, ask, from) }
+	p.give = func(ctx context.Context, n answer) error {
+		return a.keepAnswer(ctx, p.viewer, ask.conn, from.generation, from.generation, n.(*slid))
+	}
+	return p, nil
 }
 
 // slideNow answers a request as of now, and measures that.

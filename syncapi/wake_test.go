@@ -27,7 +27,17 @@ type poller struct {
 func (p *poller) polls(ctx context.Context, timeout time.Duration) (*news, error) {
 	c := &httpapi.Caller{User: user(p.name), Device: "P"}
 	req := &syncRequest{since: p.since, timeout: timeout.Milliseconds(), filter: limitFilter(p.limit)}
-	return p.api.poll(ctx, c, req, func(context.Context) error { return nil })
+	it, err := p.api.prepare(ctx, c, req)
+	if err != nil {
+		return nil, err
+	}
+	p.api.begin(it)
+	defer it.waiter.stop()
+	n, err := p.api.await(ctx, it, func(context.Context) error { return nil }, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	return n.(*news), nil
 }
 
 // TestNothingIsLostBetweenPolls lets people send and move at once while others poll: each poller is told
