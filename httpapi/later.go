@@ -4,9 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -28,7 +26,7 @@ type Detached struct {
 	x       *exchange
 	e       *endpoint
 	began   time.Time
-	kept    kept
+	kept    Kept
 	conn    net.Conn
 	held    *held // nil: nobody watches the connection
 	last    bool  // the connection ends with the answer
@@ -46,7 +44,7 @@ const (
 
 // Request is what is left of the request: the method, the path, and the headers that matter to the answer
 // and to authentication.
-func (d *Detached) Request() *http.Request { return d.kept.request(d.parking.base) }
+func (d *Detached) Request() *http.Request { return d.kept.Request(d.parking.base) }
 
 // OnEnd has fn called once when the waiting ends from outside: the client went away, or the server stops and
 // the answer is to be given with what there is. fn must not block. It may be called at once.
@@ -156,41 +154,13 @@ func (x *exchange) detach(e *endpoint, began time.Time) *Detached {
 // park begins to watch the connection of a request.
 func (d *Detached) park(conn net.Conn, x *exchange) {
 	w := newLateWriter(x.w.Header().Get("X-Request-ID"))
-	d.kept = keep(x.r)
+	d.kept = Keep(x.r)
 	d.x = &exchange{router: x.router, w: newRecorder(w), caller: x.caller}
 	d.held = d.parking.hold(conn, d)
 	if d.held == nil && !d.ahead {
 		d.last = true // nobody would hear of the next request
 	}
 	w.last = d.last
-}
-
-// kept is what is kept of a request while it is parked.
-type kept struct {
-	method, path, from string
-	headers            [len(keptHeaders)]string
-}
-
-// keptHeaders are the headers that are kept.
-var keptHeaders = [...]string{"Authorization", "User-Agent", "X-Forwarded-For", "Accept-Encoding"}
-
-// keep copies what is needed: what it is cut from, which is larger, goes.
-func keep(r *http.Request) kept {
-	k := kept{method: strings.Clone(r.Method), path: strings.Clone(r.URL.Path), from: strings.Clone(r.RemoteAddr)}
-	for i, name := range keptHeaders {
-		k.headers[i] = strings.Clone(strings.Join(r.Header[name], ","))
-	}
-	return k
-}
-
-func (k *kept) request(ctx context.Context) *http.Request {
-	r := &http.Request{Method: k.method, URL: &url.URL{Path: k.path}, RemoteAddr: k.from, Header: make(http.Header, len(keptHeaders))}
-	for i, name := range keptHeaders {
-		if k.headers[i] != "" {
-			r.Header[name] = []string{k.headers[i]}
-		}
-	}
-	return r.WithContext(ctx)
 }
 
 // aheadConn is a connection of which more was read than its owner needed.

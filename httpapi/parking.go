@@ -42,9 +42,12 @@ type held struct {
 	conn     net.Conn
 	fd       int
 	serial   int32     // tells it from others that had the same descriptor
-	detached *Detached // nil: it is idle
+	detached *Detached // of a request that waits
+	watched  *Watched  // of another protocol; nil both: it is idle
 	since    time.Time // idle since
 }
+
+func (h *held) idle() bool { return h.detached == nil && h.watched == nil }
 
 // idleCheck is how often idle connections are looked through for those that have been so for too long.
 const idleCheck = 10 * time.Second
@@ -96,16 +99,23 @@ func (p *Parking) moved(m move) {
 		p.mu.Unlock()
 		return // it was closed meanwhile, and its descriptor may be another's now
 	}
-	d := h.detached
-	if d == nil {
+	d, w := h.detached, h.watched
+	rested := w != nil && w.resting
+	if rested {
+		w.resting = false
+	}
+	if h.idle() {
 		p.drop(h)
 	}
 	p.mu.Unlock()
-	if d != nil {
+	switch {
+	case d != nil:
 		d.end(true)
-		return
+	case rested:
+		w.moved()
+	case w == nil:
+		p.giveBack(h.conn)
 	}
-	p.giveBack(h.conn)
 }
 
 // giveBack hands a connection to net/http, which reads the next request.
@@ -129,7 +139,7 @@ func (p *Parking) sweep(now time.Time) {
 	p.mu.Lock()
 	var old []*held
 	for _, h := range p.held {
-		if h.detached == nil && now.Sub(h.since) >= idleTime {
+		if h.idle() && now.Sub(h.since) >= idleTime {
 			p.drop(h)
 			old = append(old, h)
 		}
@@ -210,7 +220,7 @@ func (p *Parking) stop() {
 	waiting := slices.Collect(maps.Keys(p.waiting))
 	var idle []*held
 	for _, h := range p.held {
-		if h.detached == nil {
+		if h.idle() {
 			p.drop(h)
 			idle = append(idle, h)
 		}

@@ -20,10 +20,11 @@ type watch struct {
 
 // What a connection is watched for, once: that the client went away; or that it sends something, too.
 const (
-	rdhup     = 0x2000
-	oneshot   = 1 << 30
-	untilEnd  = rdhup | oneshot
-	untilRead = syscall.EPOLLIN | rdhup | oneshot
+	rdhup        = 0x2000
+	oneshot      = 1 << 30
+	untilEnd     = rdhup | oneshot
+	untilRead    = syscall.EPOLLIN | rdhup | oneshot
+	untilNothing = oneshot
 )
 
 // move says that something came of a connection.

@@ -12,8 +12,9 @@ import (
 type watch struct{}
 
 const (
-	untilEnd  = 0
-	untilRead = 0
+	untilEnd     = 0
+	untilRead    = 0
+	untilNothing = 0
 )
 
 type move struct {

@@ -106,13 +106,19 @@ func (k *sockets) delivered(c bus.Change) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, s := range k.byUser[matrix.UserID(c.Key)] {
-		if !s.tellsDelivery {
-			continue
+		if s.tellsDelivery {
+			s.delivered(c.Data)
 		}
-		select {
-		case s.deliveries <- c.Data:
-		default: // a client that does not read is told of fewer
-		}
+	}
+}
+
+// delivered has a frame written. A client that does not read is told of fewer.
+func (s *socket) delivered(text []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.life.deliveries) < deliveryQueue {
+		s.life.deliveries = append(s.life.deliveries, text)
+		s.rouseLocked(false)
 	}
 }
 

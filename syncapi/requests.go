@@ -20,23 +20,24 @@ const rangeMost = 500
 // typingMost bounds for how long a client may say that it types.
 const typingMost = 2 * time.Minute
 
-// serve reads frames and answers requests, in their order, until the socket ends.
-func (s *socket) serve() {
+// serve reads frames and answers requests, in their order, as long as there are some.
+func (s *socket) serve() error {
 	for {
-		now := time.Now()
-		_ = s.conn.SetReadDeadline(now.Add(silence))
+		_ = s.conn.SetReadDeadline(time.Now().Add(silence))
 		f, err := s.read()
 		if err != nil {
 			s.noteEnd(err)
-			return
+			return err
 		}
-		if s.flooded(now) {
+		if s.flooded(time.Now()) {
 			s.part(closeFlood, "too many frames")
-			return
+			return errFrame
 		}
-		if err := aside(func() error { return s.handle(f) }); err != nil {
-			s.fail(err)
-			return
+		if err := s.handle(f); err != nil {
+			return err
+		}
+		if s.waits() {
+			return nil
 		}
 	}
 }
@@ -87,7 +88,7 @@ func (s *socket) answer(f *frame) (any, error) {
 	if f.ID == "" || len(f.ID) > requestIDLongest {
 		return nil, matrix.InvalidParam("a request needs an id of 1 to %d bytes", requestIDLongest)
 	}
-	c, err := s.a.admitted(s.ctx, s.token, s.from)
+	c, err := s.a.admitted(s.ctx, s.token, s.from.Request(s.ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -83,15 +83,12 @@ func (s *socket) changeView(f *frame) (any, error) {
 		return nil, matrix.InvalidParam("the conn_id of a view cannot be changed")
 	}
 	s.view = v
-	select {
-	case s.turned <- struct{}{}:
-	default:
-	}
+	s.rouseLocked(true)
 	return struct{}{}, nil
 }
 
-// slideOnce tells what is new in the view, if there is anything.
-func (s *socket) slideOnce(behind bool) error {
+// slideOnce reads what is new in the view, as a frame; nil: there is nothing.
+func (s *socket) slideOnce(behind bool) ([]byte, error) {
 	s.mu.Lock()
 	v, acked := *s.view, s.acked
 	s.mu.Unlock()
@@ -100,10 +97,10 @@ func (s *socket) slideOnce(behind bool) error {
 	first := v.from == (position{})
 	n, err := s.a.slideNow(s.ctx, s.viewer, &ask, v.from)
 	if err != nil || n.empty() && !first {
-		return err
+		return nil, err
 	}
 	if err := s.a.keepAnswer(s.ctx, s.viewer, ask.conn, acked.pos.generation, v.from.generation, n); err != nil {
-		return err
+		return nil, err
 	}
 	if n.pos.devices = s.devices; ask.ext.toDevice.enabled {
 		n.pos.devices = n.ext.devices.Told
@@ -117,18 +114,9 @@ func (s *socket) slideOnce(behind bool) error {
 	s.view.from = n.pos
 	s.mu.Unlock()
 	if s.devices = it.devices; n.more {
-		s.moreToTell()
+		s.rouse(true)
 	}
-	deltas.Inc()
-	return s.writeText(appendSlide(nil, n, v.from, first, behind))
-}
-
-// moreToTell makes the next delta come at once.
-func (s *socket) moreToTell() {
-	select {
-	case s.turned <- struct{}{}:
-	default:
-	}
+	return appendSlide(nil, n, v.from, first, behind), nil
 }
 
 // appendSlide writes a slide frame.
@@ -151,10 +139,12 @@ const (
 	floodEach  = 20 * time.Millisecond
 )
 
-// flooded says whether a client sends more frames than one does that is well.
+// flooded notes a frame, and says whether a client sends more of them than one does that is well.
 func (s *socket) flooded(now time.Time) bool {
-	s.budget = min(floodBurst, s.budget+int64(now.Sub(s.lastFrame)/floodEach))
-	s.lastFrame = now
-	s.budget--
+	s.mu.Lock()
+	since := now.Sub(s.life.heard)
+	s.life.heard = now
+	s.mu.Unlock()
+	s.budget = min(floodBurst, s.budget+int64(since/floodEach)) - 1
 	return s.budget < 0
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,79 +30,56 @@ const (
 // compressFrom is how long a frame is that is worth compressing, in bytes.
 const compressFrom = 1024
 
-// socket is one WebSocket. Two goroutines work on it: one reads frames and answers requests, one after
-// the other; the other one pushes what is new. What they write is kept apart by a lock, and nothing is
-// queued: who has to wait for the client waits.
+// socket is one WebSocket. At rest it holds no goroutine and no buffer: what moves it starts one (see socketlife.go).
+// At most one at a time reads frames and answers requests, one after the other, and one pushes what is new. What they
+// write is kept apart by a lock, and nothing is queued: who has to wait for the client waits.
 type socket struct {
-	a      *API
-	conn   *websocket.Conn
-	from   *http.Request // what authentication wants to know of the request
-	ctx    context.Context
-	cancel context.CancelFunc
+	a       *API
+	conn    *websocket.Conn
+	frames  *frameConn
+	watched *httpapi.Watched // nil: a goroutine waits for the next frame
+	from    httpapi.Kept     // what authentication wants to know of the request
+	ctx     context.Context
+	cancel  context.CancelFunc
 
-	viewer roomserver.Viewer // set by claim, before anything is pushed
-	caller *httpapi.Caller
-	token  string
-	asks   question
-	view   *slidingView // what of the rooms is shown; nil: all of them are told. Guarded by mu after login
-	// of the goroutine that pushes:
-	devices int64 // messages to the device are told up to here
+	viewer        roomserver.Viewer // set by claim, before anything is pushed
+	caller        *httpapi.Caller
+	token         string
+	tellsDelivery bool // the client wants to know of deliveries, and tells of them; set by login
 
-	tellsDelivery bool          // the client wants to know of deliveries, and tells of them; set by login
-	deliveries    chan []byte   // frames about them
-	turned        chan struct{} // the view changed
-	lastFrame     time.Time     // of the goroutine that reads
-	budget        int64         // how many frames more it takes now
+	// Of the goroutine that pushes:
+	asks       question
+	devices    int64     // messages to the device are told up to here
+	beat, look time.Time // when it speaks next, and when it looks by itself
+
+	budget int64 // of the goroutine that reads: how many frames more it takes now
 
 	writing sync.Mutex
+	parted  atomic.Bool // a close frame was sent
 
 	mu      sync.Mutex
+	life    life
+	view    *slidingView // what of the rooms is shown; nil: all of them are told
 	acked   pushed
-	pending []pushed // told and not acknowledged, oldest first
-	moved   chan struct{}
-	parted  atomic.Bool // a close frame was sent
+	pending []pushed  // told and not acknowledged, oldest first
+	stalled time.Time // since when the window is full; zero: it is not
 }
 
-func newSocket(a *API, conn *websocket.Conn, r *http.Request, c *httpapi.Caller) *socket {
+func newSocket(a *API, conn *websocket.Conn, frames *frameConn, r *http.Request, c *httpapi.Caller) *socket {
 	ctx, cancel := context.WithCancel(context.Background()) // the request ends before the socket does
-	from := &http.Request{Method: r.Method, RemoteAddr: r.RemoteAddr, URL: &url.URL{Path: r.URL.Path}, Header: http.Header{}}
-	for _, name := range []string{"User-Agent", "X-Forwarded-For"} {
-		if v := r.Header.Values(name); v != nil {
-			from.Header[name] = v
-		}
+	s := &socket{
+		a: a, conn: conn, frames: frames, from: httpapi.Keep(r), ctx: ctx, cancel: cancel,
+		caller: &httpapi.Caller{IP: c.IP, Request: c.Request}, budget: floodBurst,
 	}
-	return &socket{
-		a: a, conn: conn, from: from.WithContext(ctx), ctx: ctx, cancel: cancel,
-		caller: &httpapi.Caller{IP: c.IP, Request: c.Request}, moved: make(chan struct{}, 1), turned: make(chan struct{}, 1),
-	}
-}
-
-// live is the life of a socket: log in, then push and answer until one of both ends it.
-func (s *socket) live() {
-	defer s.conn.Close()
-	defer s.cancel()
-	s.conn.SetReadLimit(frameMost)
-	err := aside(s.login)
-	s.a.sockets.loggedIn(s.caller.IP)
-	if err != nil {
-		s.fail(err)
-		return
-	}
-	var pushing sync.WaitGroup
-	pushing.Go(func() {
-		defer s.cancel()
-		if err := s.push(); err != nil {
-			s.fail(err)
-		}
-		_ = s.conn.Close() // which ends the reading
-	})
-	s.serve()
-	s.cancel()
-	pushing.Wait()
+	s.life.pushing = true // not before the login
+	s.watched = httpapi.Watch(r, frames.Conn, func() { s.run(s.serve) })
+	return s
 }
 
 // login reads the first frame.
 func (s *socket) login() error {
+	defer s.a.sockets.loggedIn(s.caller.IP)
+	s.conn.SetReadLimit(frameMost)
 	_ = s.conn.SetReadDeadline(time.Now().Add(authTime))
 	f, err := s.read()
 	var late net.Error
@@ -154,9 +130,7 @@ func (s *socket) authenticate(f *frame) error {
 
 // claim gives the socket to its user.
 func (s *socket) claim(f *frame, v roomserver.Viewer) {
-	if s.tellsDelivery = f.Delivered; f.Delivered {
-		s.deliveries = make(chan []byte, deliveryQueue)
-	}
+	s.tellsDelivery = f.Delivered
 	s.a.sockets.claim(s, v)
 }
 
@@ -165,7 +139,7 @@ func (s *socket) admit() error {
 	if s.token == "" {
 		return matrix.E(matrix.CodeMissingToken, "an access token is needed")
 	}
-	c, err := s.a.admitted(s.ctx, s.token, s.from)
+	c, err := s.a.admitted(s.ctx, s.token, s.from.Request(s.ctx))
 	if err == nil && c.Guest {
 		err = matrix.E(matrix.CodeGuestAccessForbidden, "guests cannot do this")
 	}
@@ -252,24 +226,4 @@ func (s *socket) part(code int, reason string) {
 	socketEnds.WithLabelValues(closeName(code)).Inc()
 	text := websocket.FormatCloseMessage(code, reason[:min(len(reason), maxReasonLength)])
 	_ = s.conn.WriteControl(websocket.CloseMessage, text, time.Now().Add(time.Second))
-}
-
-// end ends the socket from outside.
-func (s *socket) end(code int, reason string) {
-	go func() { // a client that does not read must not hold up the caller; live waits for nothing here
-		s.part(code, reason)
-		s.cancel()
-		_ = s.conn.Close()
-	}()
-}
-
-// dismiss sends the client away until after a time.
-func (s *socket) dismiss(after time.Duration) {
-	go func() {
-		ms := after.Milliseconds()
-		_ = s.write(plainFrame{Type: "reconnect", AfterMS: &ms})
-		s.part(closeRestart, "the server restarts")
-		s.cancel()
-		_ = s.conn.Close()
-	}()
 }

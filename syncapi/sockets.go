@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +36,8 @@ const (
 // them and waits for them.
 type sockets struct {
 	upgrade websocket.Upgrader
+	buffers sync.Pool     // of frameConns that read
+	turns   chan struct{} // who may read what is new: a broadcast does not fill the memory
 
 	mu     sync.Mutex
 	all    map[*socket]struct{}
@@ -46,12 +49,13 @@ type sockets struct {
 
 func newSockets() *sockets {
 	return &sockets{
+		turns:  make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		all:    make(map[*socket]struct{}),
 		guests: make(map[netip.Addr]int),
 		byUser: make(map[matrix.UserID][]*socket),
 		upgrade: websocket.Upgrader{
 			HandshakeTimeout: 10 * time.Second,
-			ReadBufferSize:   1024,
+			ReadBufferSize:   128, // a frameConn reads more at a time
 			WriteBufferSize:  4096,
 			WriteBufferPool:  new(sync.Pool),
 			// A page of any origin may open a socket: without a token in its first frame it gets nothing,
@@ -62,8 +66,7 @@ func newSockets() *sockets {
 	}
 }
 
-// openSocket opens a WebSocket, and leaves it to its own goroutines, so that an idle one holds as little
-// as may be.
+// openSocket opens a WebSocket, and leaves it to its own goroutines.
 //
 // Spec: none; docs/websocket.md
 func (a *API) openSocket(w http.ResponseWriter, r *http.Request, c *httpapi.Caller) error {
@@ -73,22 +76,30 @@ func (a *API) openSocket(w http.ResponseWriter, r *http.Request, c *httpapi.Call
 	if !a.sockets.letIn(c.IP) {
 		return matrix.E(matrix.CodeLimitExceeded, "too many connections of this address that have not logged in").With("retry_after_ms", authTime.Milliseconds())
 	}
-	conn, err := a.sockets.upgrade.Upgrade(w, r, nil)
+	taken := &taking{ResponseWriter: w, buffers: &a.sockets.buffers}
+	conn, err := a.sockets.upgrade.Upgrade(taken, r, nil)
 	if err != nil {
 		a.sockets.loggedIn(c.IP)
 		return nil // the upgrader has answered
 	}
-	s := newSocket(a, conn, r, c)
+	s := newSocket(a, conn, taken.conn, r, c)
 	if !a.sockets.add(s) {
 		a.sockets.loggedIn(c.IP)
 		s.part(closeRestart, "the server is stopping")
 		return conn.Close()
 	}
-	go func() {
-		defer a.sockets.remove(s)
-		s.live()
-	}()
+	s.run(s.live)
 	return nil
+}
+
+// turn waits for one's turn to read what is new. It is over when done is called.
+func (k *sockets) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case k.turns <- struct{}{}:
+		return func() { <-k.turns }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // letIn counts a socket that has not logged in yet; false: there are too many of its address.
@@ -177,7 +188,8 @@ func (k *sockets) run(ctx context.Context) error {
 	case <-time.After(farewell):
 		k.mu.Lock()
 		for s := range k.all {
-			_ = s.conn.Close() // its goroutines end upon it
+			_ = s.conn.Close() // who writes to it ends upon that
+			s.end(closeRestart, "the server restarts")
 		}
 		k.mu.Unlock()
 		<-ended
