@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,8 +14,9 @@ import (
 	"astrocyte/testkit/story"
 )
 
-// federate gives a server that is not started a name, and what it needs to speak with others.
-func (p *process) federate() (name string) {
+// federate gives a server that is not started a name, and what it needs to speak with others. It asks notaries for
+// the keys of servers that do not answer.
+func (p *process) federate(notaries ...string) (name string) {
 	p.t.Helper()
 	name = story.OwnAddress(p.t)
 	tls := story.Certificate(p.t, name)
@@ -26,9 +28,9 @@ listeners:
     tls: {certificate: %s, key: %s}
 registration: {enabled: true}
 rate_limits: {enabled: false}
-federation: {allow_private_addresses: true, key_notaries: [], certificate_authorities: [%s]}
+federation: {allow_private_addresses: true, key_notaries: [%s], certificate_authorities: [%s]}
 log: {format: json}
-`, name, p.url[len("http://"):], name, tls.Certificate, tls.Key, story.Authority(p.t))
+`, name, p.url[len("http://"):], name, tls.Certificate, tls.Key, strings.Join(notaries, ", "), story.Authority(p.t))
 	file := filepath.Join(p.data, "astrocyte.yaml")
 	if err := os.WriteFile(file, []byte(settings), 0o600); err != nil {
 		p.t.Fatal(err)

@@ -18,7 +18,7 @@ import (
 )
 
 // buildProgram builds the real program.
-func buildProgram(t *testing.T) string {
+func buildProgram(t testing.TB) string {
 	t.Helper()
 	if built := os.Getenv("ASTROCYTE_PROGRAM"); built != "" {
 		return built
@@ -34,7 +34,7 @@ func buildProgram(t *testing.T) string {
 
 // process is a running server.
 type process struct {
-	t         *testing.T
+	t         testing.TB
 	program   string
 	data      string
 	arguments []string
@@ -45,7 +45,7 @@ type process struct {
 	client    *http.Client
 }
 
-func newProcess(t *testing.T, program, dsn string) *process {
+func newProcess(t testing.TB, program, dsn string) *process {
 	t.Helper()
 	address, data := freeAddress(t), t.TempDir()
 	log, err := os.Create(filepath.Join(data, "log"))
@@ -69,7 +69,7 @@ func newProcess(t *testing.T, program, dsn string) *process {
 
 // freeAddress finds an address to which the server can come back each time: its port is none of those that
 // systems give to outgoing connections.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	for {
 		address := fmt.Sprintf("127.0.0.1:%d", 15000+rand.N(15000))
@@ -183,7 +183,7 @@ type account struct {
 	id, token string
 }
 
-func register(t *testing.T, p *process, name string) *account {
+func register(t testing.TB, p *process, name string) *account {
 	t.Helper()
 	a := &account{p: p}
 	made := a.must(t.Context(), t, "POST", "/register", map[string]any{
@@ -198,7 +198,7 @@ func (a *account) call(ctx context.Context, method, path string, body any) (*sto
 	return call.Do(ctx, a.p.client)
 }
 
-func (a *account) must(ctx context.Context, t *testing.T, method, path string, body any) *story.Answer {
+func (a *account) must(ctx context.Context, t testing.TB, method, path string, body any) *story.Answer {
 	t.Helper()
 	answer, err := a.call(ctx, method, path, body)
 	if err != nil {
