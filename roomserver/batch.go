@@ -21,18 +21,19 @@ type batch struct {
 	tx    *store.Tx
 	rooms map[RoomNID]*head
 
-	staged []*staged                 // timeline events, in order
-	past   []*staged                 // history: timeline events without a position
-	kept   []*kept                   // events that are not for the timeline
-	byNID  map[int64]*Event          // both, for those that build on them
-	byID   map[matrix.EventID]*Event // the same
-	states []state.Made              // snapshots
-	made   map[int64]*state.State    // the same, by their nids
-	names  []name                    // numbers that are given to event ids
-	moved  []*moved                  // changes of memberships
-	txns   map[txnKey]*staged        // answers to be repeated
-	later  []func() error            // further writes of the wishes, done after the events are in
-	redact []redaction
+	staged  []*staged                 // timeline events, in order
+	past    []*staged                 // history: timeline events without a position
+	kept    []*kept                   // events that are not for the timeline
+	byNID   map[int64]*Event          // both, for those that build on them
+	byID    map[matrix.EventID]*Event // the same
+	creates map[RoomNID]*Event        // create events that were stored before
+	states  []state.Made              // snapshots
+	made    map[int64]*state.State    // the same, by their nids
+	names   []name                    // numbers that are given to event ids
+	moved   []*moved                  // changes of memberships
+	txns    map[txnKey]*staged        // answers to be repeated
+	later   []func() error            // further writes of the wishes, done after the events are in
+	redact  []redaction
 
 	posting *posting  // what the wish that is being fulfilled was told by policy servers
 	awaited []awaited // redactions of events that are not here
@@ -63,6 +64,7 @@ type staged struct {
 	snap  int64  // the room's state once it is there
 	draft *Draft // nil: it came from another server
 	named bool   // a draft's event has its number and our signature already
+	entry *entry // by which we enter the room; else nil
 }
 
 // kept is an event that is stored beside the timeline: an outlier, or one that was rejected or
@@ -75,11 +77,12 @@ type kept struct {
 func newBatch(ctx context.Context, r *Rooms, tx *store.Tx) *batch {
 	return &batch{
 		r: r, ctx: ctx, tx: tx,
-		rooms: make(map[RoomNID]*head),
-		byNID: make(map[int64]*Event),
-		byID:  make(map[matrix.EventID]*Event),
-		made:  make(map[int64]*state.State),
-		txns:  make(map[txnKey]*staged),
+		rooms:   make(map[RoomNID]*head),
+		byNID:   make(map[int64]*Event),
+		byID:    make(map[matrix.EventID]*Event),
+		creates: make(map[RoomNID]*Event),
+		made:    make(map[int64]*state.State),
+		txns:    make(map[txnKey]*staged),
 	}
 }
 

@@ -152,5 +152,6 @@ func refusal(err error) bool {
 	var gap *Gap
 	var open *unresolved
 	var lacking *Unrecommended
-	return errors.As(err, &fault) || errors.As(err, &gap) || errors.As(err, &open) || errors.As(err, &lacking)
+	return errors.As(err, &fault) || errors.As(err, &gap) || errors.As(err, &open) || errors.As(err, &lacking) ||
+		errors.Is(err, ErrInside) || errors.Is(err, errOvertaken)
 }

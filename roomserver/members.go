@@ -24,6 +24,9 @@ type moved struct {
 // noteMoves notes what an event does to the memberships of the room, whose state before and after it is
 // given, and keeps the room's counts. Mostly the event is the only difference between these states.
 func (b *batch) noteMoves(h *head, s *staged, next *state.State) error {
+	if s.entry != nil {
+		return s.entry.noteMoves(b, h, s, next)
+	}
 	if next == h.state {
 		return nil
 	}

@@ -20,6 +20,7 @@ type known struct {
 	nid    int64
 	room   RoomNID
 	status int64 // 0: the id was only mentioned
+	tuple  int64 // 0: no state event
 }
 
 // newEvent gives a number to an event of a room.
@@ -45,7 +46,7 @@ func (b *batch) look(room RoomNID, ids []matrix.EventID) (*names, error) {
 	var older []matrix.EventID
 	for _, id := range ids {
 		if e, ok := b.byID[id]; ok {
-			in.of[id] = known{e.NID, e.Room, e.Status}
+			in.of[id] = known{e.NID, e.Room, e.Status, e.Tuple}
 			continue
 		}
 		in.of[id] = known{}

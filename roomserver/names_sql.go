@@ -11,13 +11,13 @@ func readKnown(tx *store.Tx, ids []matrix.EventID) (map[matrix.EventID]known, er
 	err := store.Each(tx, func(r store.Row) error {
 		var id matrix.EventID
 		var k known
-		if err := r.Scan(&id, &k.nid, &k.room, &k.status); err != nil {
+		if err := r.Scan(&id, &k.nid, &k.room, &k.status, &k.tuple); err != nil {
 			return err
 		}
 		out[id] = k
 		return nil
 	}, `
-		SELECT i.event_id, i.event_nid, i.room_nid, COALESCE(e.status, 0) FROM event_ids i
+		SELECT i.event_id, i.event_nid, i.room_nid, COALESCE(e.status, 0), COALESCE(e.tuple_nid, 0) FROM event_ids i
 		LEFT JOIN events e ON e.shard = i.event_nid & 255 AND e.event_nid = i.event_nid
 		WHERE i.event_id {IN $1 TEXT}`, store.List(ids))
 	return out, err

@@ -60,7 +60,10 @@ func (r *Rooms) keepOutliers(ctx context.Context, nid RoomNID, room matrix.RoomI
 	for len(sorted) > 0 {
 		part := sorted[:min(len(sorted), outliersMost)]
 		sorted = sorted[len(part):]
-		err := r.commit(ctx, []RoomNID{nid}, func(b *batch) error { return b.keepOutliers(nid, part) })
+		err := r.commit(ctx, []RoomNID{nid}, func(b *batch) error {
+			_, err := b.keepOutliers(nid, part)
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("keep %d outliers: %w", len(part), err)
 		}
@@ -114,68 +117,92 @@ func createFirst(events []*rules.Event) []*rules.Event {
 	return slices.Concat(events[i:i+1], events[:i], events[i+1:])
 }
 
-// keepOutliers stages outliers, of which each comes after its auth events.
-func (b *batch) keepOutliers(room RoomNID, events []*rules.Event) error {
+// keepOutliers stages outliers, of which each comes after its auth events, and gives what is known of them then.
+func (b *batch) keepOutliers(room RoomNID, events []*rules.Event) (*names, error) {
 	h, err := b.room(room)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var ids []matrix.EventID
 	for _, ev := range events {
 		ids = append(append(ids, ev.ID()), ev.Auth()...)
 	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
 	in, err := b.look(room, ids)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var cited []int64
-	for _, id := range ids {
-		if k, ok := in.here(id); ok {
-			cited = append(cited, k.nid)
+	var keys []rules.StateKey
+	for _, ev := range events {
+		if in.of[ev.ID()].status != 0 {
+			continue
+		}
+		for _, id := range ev.Auth() {
+			if k, ok := in.here(id); ok {
+				cited = append(cited, k.nid)
+			}
+		}
+		if key, ok := ev.StateKey(); ok {
+			keys = append(keys, rules.StateKey{Type: ev.Type(), Key: key})
 		}
 	}
-	found, err := b.held(cited)
-	if err != nil {
-		return fmt.Errorf("load auth events: %w", err)
+	slices.Sort(cited)
+	o := outliers{h: h, in: in}
+	if o.found, err = b.held(slices.Compact(cited)); err != nil {
+		return nil, fmt.Errorf("load auth events: %w", err)
+	}
+	if o.tuples, err = b.r.states.InternAll(b.ctx, b.tx, keys); err != nil {
+		return nil, err
 	}
 	for _, ev := range events {
-		if err := b.keepOutlier(h, in, found, ev); err != nil {
-			return fmt.Errorf("keep %s: %w", ev.ID(), err)
+		if err := b.keepOutlier(&o, ev); err != nil {
+			return nil, fmt.Errorf("keep %s: %w", ev.ID(), err)
 		}
 	}
-	return nil
+	return in, nil
 }
 
-// keepOutlier stages one outlier, if it is new. found are the events that are known by their numbers.
-func (b *batch) keepOutlier(h *head, in *names, found map[int64]*Event, ev *rules.Event) error {
-	if k := in.of[ev.ID()]; k.status != 0 {
+// outliers is what is known beside some that are staged.
+type outliers struct {
+	h      *head
+	in     *names
+	found  map[int64]*Event // by number: those that they refer to
+	tuples map[rules.StateKey]int64
+}
+
+// keepOutlier stages one outlier, if it is new.
+func (b *batch) keepOutlier(o *outliers, ev *rules.Event) error {
+	if o.in.of[ev.ID()].status != 0 {
 		return nil
 	}
 	var auth []*Event
 	for _, id := range ev.Auth() {
-		if a := found[in.of[id].nid]; a != nil {
+		if a := o.found[o.in.of[id].nid]; a != nil {
 			auth = append(auth, a)
-		} else if !in.elsewhere(id) {
+		} else if !o.in.elsewhere(id) {
 			return nil
 		}
 	}
-	e := &Event{Event: ev, Room: h.nid, Status: statusOutlier}
-	why, err := b.refusedByAuth(h, ev, auth)
+	e := &Event{Event: ev, Room: o.h.nid, Status: statusOutlier}
+	why, err := b.refusedByAuth(o.h, ev, auth)
 	if err != nil {
 		return err
 	}
 	if why != "" {
 		e.Status = statusRejected
 	}
-	e.NID, err = in.claim(ev.ID(), func() (int64, error) { return b.r.newEvent(b.ctx, h.nid) })
+	e.NID, err = o.in.claim(ev.ID(), func() (int64, error) { return b.r.newEvent(b.ctx, o.h.nid) })
 	if err != nil {
 		return err
 	}
-	if err := b.complete(e, auth); err != nil {
-		return err
+	e.follows(auth)
+	if key, ok := ev.StateKey(); ok {
+		e.Tuple = o.tuples[rules.StateKey{Type: ev.Type(), Key: key}]
 	}
-	in.of[ev.ID()] = known{e.NID, h.nid, e.Status}
-	found[e.NID] = e
+	o.in.of[ev.ID()] = known{e.NID, o.h.nid, e.Status, e.Tuple}
+	o.found[e.NID] = e
 	b.keep(e, why)
 	return nil
 }

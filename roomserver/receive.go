@@ -146,7 +146,7 @@ func (c *reception) take(b *batch) (Status, error) {
 	if err != nil {
 		return 0, err
 	}
-	if h.state != before && !c.entering {
+	if h.state != before && c.entering == nil {
 		if why, err = b.refusedBy(h.state, e.Event, "by the current state"); err != nil {
 			return 0, err
 		}
@@ -276,12 +276,17 @@ func (c *reception) event(h *head, in *names, near *surroundings) (*Event, error
 	return e, c.b.complete(e, near.auth)
 }
 
-// complete fills in what follows from the event's auth events, and its tuple.
-func (b *batch) complete(e *Event, auth []*Event) error {
+// follows notes what follows from the event's auth events.
+func (e *Event) follows(auth []*Event) {
 	for _, a := range auth {
 		e.AuthNIDs = append(e.AuthNIDs, a.NID)
 		e.Rank = max(e.Rank, a.Rank+1)
 	}
+}
+
+// complete fills in what follows from the event's auth events, and its tuple.
+func (b *batch) complete(e *Event, auth []*Event) error {
+	e.follows(auth)
 	key, ok := e.StateKey()
 	if !ok {
 		return nil
@@ -303,7 +308,7 @@ func (b *batch) refusedByAuth(h *head, ev *rules.Event, auth []*Event) (string, 
 		cited = append(cited, rules.Cited{Event: a.Event, Rejected: a.Status == statusRejected})
 	}
 	if !h.version.CreateInAuthEvents && ev.Type() != "m.room.create" {
-		create, err := b.eventByID(h.nid, matrix.EventID("$"+strings.TrimPrefix(string(h.id), "!")))
+		create, err := b.createEvent(h)
 		if err != nil {
 			return "", err
 		}
@@ -327,6 +332,18 @@ func (b *batch) refusedByAuth(h *head, ev *rules.Event, auth []*Event) (string, 
 		return "by its auth events: " + refused.Why, nil
 	}
 	return "", err
+}
+
+// createEvent finds the event of whose hash the room's id is made, nil if it is not here.
+func (b *batch) createEvent(h *head) (*Event, error) {
+	if e := b.creates[h.nid]; e != nil {
+		return e, nil
+	}
+	e, err := b.eventByID(h.nid, matrix.EventID("$"+strings.TrimPrefix(string(h.id), "!")))
+	if e != nil && b.byNID[e.NID] == nil { // what is staged may be rewound
+		b.creates[h.nid] = e
+	}
+	return e, err
 }
 
 // refusedBy holds an event against a state, and says why that does not allow it, if so.

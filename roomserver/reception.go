@@ -27,7 +27,7 @@ type reception struct {
 	told     []matrix.EventID // the state before the event, as another server told it
 	toldFor  matrix.EventID   // the event before it whose state that is; empty: it is its own
 	gap      bool             // events before it may be missing
-	entering bool             // it makes us a part of the room, which is as was told
+	entering *entry           // it makes us a part of the room; else nil
 	relay    bool             // this server brings it to the others
 	own      *Draft           // of an event of ours that a policy server has signed
 	hasty    bool             // nobody is asked for a signature that it lacks
@@ -76,8 +76,11 @@ func (c *reception) begin(b *batch) {
 // head finds the room, if this server is in it.
 func (c *reception) head() (*head, error) {
 	h, err := c.b.room(c.room)
-	if err != nil || c.entering {
-		return h, err
+	if err != nil {
+		return nil, err
+	}
+	if c.entering != nil {
+		return h, c.entering.alone(c.b)
 	}
 	in, err := serverIn(c.b.tx, h.nid, c.r.server)
 	if err == nil && !in {
@@ -115,11 +118,17 @@ func (c *reception) remember() {
 
 // before is the state before the event: of those before it, and what was told.
 func (c *reception) before(h *head, near *surroundings) (*state.State, error) {
+	if c.entering != nil {
+		if c.entering.fresh {
+			c.b.use(h, c.entering.told)
+		}
+		return c.entering.told, nil
+	}
 	var sets []*state.State
 	if len(c.told) > 0 {
 		told, err := c.state(h, "told "+string(c.ev.ID()), func() (*state.State, error) { return c.toldState(h) })
-		if err != nil || c.entering {
-			return told, err
+		if err != nil {
+			return nil, err
 		}
 		sets = append(sets, told)
 	}
@@ -231,7 +240,7 @@ func (c *reception) accept(h *head, e *Event, near *surroundings, after *state.S
 	c.many = len(extremities) > extremitiesMost
 	current := h.state
 	switch {
-	case c.entering:
+	case c.entering != nil:
 		extremities, current = []int64{e.NID}, after
 	case !slices.Equal(extremities, h.extremities):
 		if current, err = c.current(h, e, after, extremities); err != nil {
@@ -242,7 +251,7 @@ func (c *reception) accept(h *head, e *Event, near *surroundings, after *state.S
 		tx := c.b.tx
 		c.b.later = append(c.b.later, func() error { return Relay(tx, e.NID) })
 	}
-	s := &staged{Event: e, draft: c.own, named: c.own != nil}
+	s := &staged{Event: e, draft: c.own, named: c.own != nil, entry: c.entering}
 	if c.own != nil && c.own.Txn != nil {
 		c.b.txns[c.own.key()] = s
 	}

@@ -213,7 +213,7 @@ func (d *Draft) same(o *Draft) bool {
 //
 // Spec: SS "Validating Policy Server signatures".
 func (c *reception) unrecommended(h *head) (string, error) {
-	if c.entering {
+	if c.entering != nil {
 		return "", nil
 	}
 	policy, err := c.b.policy(h)

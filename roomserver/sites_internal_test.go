@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -99,31 +100,24 @@ func (s *site) template(d Draft) *rules.Event {
 // admit lets a user of another site join through this one.
 func (s *site) admit(to *site, room matrix.RoomID, user matrix.UserID) {
 	s.t.Helper()
-	ctx := s.t.Context()
-	key := string(user)
-	join := s.template(Draft{Room: room, Sender: user, Type: "m.room.member", StateKey: &key, Content: []byte(`{"membership":"join"}`)})
-	join = join.Sign(s.server, s.keyID, s.key).Sign(to.server, to.keyID, to.key)
-	if st, err := s.Receive(ctx, as(s.t, join)); err != nil || st != Accepted {
-		s.t.Fatalf("%s does not let %s in: %v, %v", s.server, user, st, err)
-	}
-	told, err := s.StateBefore(ctx, room, join.ID(), "")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	j := Import{Room: room, Version: join.Version(), Join: as(s.t, join)}
-	for list, nids := range map[*[]*rules.Event][]int64{&j.State: told.State, &j.AuthChain: told.AuthChain} {
-		err := s.Each(ctx, nids, func(e *rules.Event) error {
-			if e.Type() != s.leaveOut {
-				*list = append(*list, as(s.t, e))
-			}
-			return nil
-		})
-		if err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	if err := to.Import(ctx, j); err != nil {
+	if err := to.Import(s.t.Context(), s.lets(to, room, user)); err != nil {
 		s.t.Fatalf("%s cannot import the room: %v", to.server, err)
+	}
+}
+
+// inParts tells a room in parts of a few events.
+func inParts(room matrix.RoomID, chain, state []*rules.Event) iter.Seq2[[]Piece, error] {
+	return func(yield func([]Piece, error) bool) {
+		for some := range slices.Chunk(byAuth(room, slices.Concat(chain, state)), 7) {
+			part := make([]Piece, len(some))
+			for i, e := range some {
+				is := func(s *rules.Event) bool { return s.ID() == e.ID() }
+				part[i] = Piece{Event: e, State: slices.ContainsFunc(state, is)}
+			}
+			if !yield(part, nil) {
+				return
+			}
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -50,6 +51,38 @@ func (k *Keys) VerifyEvents(ctx context.Context, events []*rules.Event) []Verifi
 	}
 	_ = g.Wait() // what went wrong stands with each event
 	return out
+}
+
+// Signers are the keys that many events need, so that they can be fetched at once.
+type Signers struct {
+	keys map[keyName]int64 // by the latest time at which they have to be valid
+}
+
+// Add adds those of an event.
+func (s *Signers) Add(e *rules.Event) {
+	if s.keys == nil {
+		s.keys = make(map[keyName]int64)
+	}
+	for _, server := range e.RequiredSigners() {
+		for _, w := range signaturesOf(e, server) {
+			at, known := s.keys[w.name()]
+			if !known {
+				w.server, w.id = matrix.ServerName(strings.Clone(string(w.server))), matrix.KeyID(strings.Clone(string(w.id)))
+			}
+			s.keys[w.name()] = max(at, w.at)
+		}
+	}
+}
+
+// Prepare fetches keys that are going to be needed: one question a server, or to a notary about many. Those that
+// cannot be had are found missing by VerifyEvents.
+func (k *Keys) Prepare(ctx context.Context, s *Signers) error {
+	wants := make([]wanted, 0, len(s.keys))
+	for name, at := range s.keys {
+		wants = append(wants, wanted{name.server, name.id, at})
+	}
+	_, err := k.find(ctx, wants, patient)
+	return err
 }
 
 // keysOf lists the keys that the signatures of events need.

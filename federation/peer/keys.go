@@ -3,7 +3,10 @@ package peer
 import (
 	"context"
 	"crypto/ed25519"
+	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -163,14 +166,19 @@ func (k *Keys) fromMemory(wants []wanted, found map[wanted]ed25519.PublicKey) (m
 
 // load brings keys from the database into memory.
 func (k *Keys) load(ctx context.Context, wants []wanted) error {
+	names := make(map[keyName]bool, len(wants))
+	servers := make(map[matrix.ServerName]bool)
+	for _, w := range wants {
+		names[w.name()], servers[w.server] = true, true
+	}
 	return k.db.View(ctx, func(tx *store.Tx) error {
-		for _, w := range wants {
-			key, found, err := readKey(tx, w.name())
-			if err != nil {
-				return err
-			}
-			if found {
-				k.known.Put(w.name(), key, 1)
+		found, err := readKeysOf(tx, slices.Collect(maps.Keys(servers)))
+		if err != nil {
+			return fmt.Errorf("read the keys of %d servers: %w", len(servers), err)
+		}
+		for name := range names {
+			if key, ok := found[name]; ok {
+				k.known.Put(name, key, 1)
 			}
 		}
 		return nil

@@ -19,6 +19,24 @@ func readKey(tx *store.Tx, name keyName) (knownKey, bool, error) {
 		WHERE server = $1 AND key_id = $2`, string(name.server), string(name.id))
 }
 
+// readKeysOf reads the keys of servers.
+func readKeysOf(tx *store.Tx, servers []matrix.ServerName) (map[keyName]knownKey, error) {
+	found := make(map[keyName]knownKey)
+	err := store.Each(tx, func(r store.Row) error {
+		var name keyName
+		var k knownKey
+		var server, id string
+		var public []byte
+		if err := r.Scan(&server, &id, &public, &k.validUntil, &k.expired); err != nil {
+			return err
+		}
+		name.server, name.id, k.public = matrix.ServerName(server), matrix.KeyID(id), public
+		found[name] = k
+		return nil
+	}, `SELECT server, key_id, public, valid_until, expired FROM server_keys WHERE server {IN $1 TEXT}`, store.List(servers))
+	return found, err
+}
+
 // writeKeys writes what a server told of its keys, unless something later is there.
 func writeKeys(tx *store.Tx, o *keyObject, now int64) error {
 	for id, k := range o.keys {

@@ -35,8 +35,10 @@ type Options struct {
 	// Egress judges connections to what are no servers of the protocol, and CAs are trusted there.
 	Egress *egress.Policy
 	CAs    *x509.CertPool
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Dir is where large rooms are kept while they are told; empty: where temporary files are.
+	Dir string
+	Log *slog.Logger
+	Now func() time.Time
 }
 
 // Remote acts on other servers.
@@ -49,6 +51,7 @@ type Remote struct {
 	web    *http.Client
 	spaces *lru.Cache[spaceKey, toldSpace]
 	server matrix.ServerName
+	dir    string
 	log    *slog.Logger
 	now    func() time.Time
 
@@ -75,7 +78,7 @@ func New(o Options) *Remote {
 	}
 	return &Remote{
 		settle: func(context.Context, matrix.ServerName) {},
-		client: o.Client, keys: o.Keys, rooms: o.Rooms, keyID: o.KeyID, key: o.Key, server: o.Client.Server(), log: o.Log, now: o.Now,
+		client: o.Client, keys: o.Keys, rooms: o.Rooms, keyID: o.KeyID, key: o.Key, server: o.Client.Server(), dir: o.Dir, log: o.Log, now: o.Now,
 		web:      webClient(o),
 		spaces:   lru.New[spaceKey, toldSpace](spacesMemory),
 		hopeless: lru.New[holeKey, time.Time](backfillHopeless),

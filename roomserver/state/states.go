@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"astrocyte/lru"
@@ -101,6 +102,63 @@ func (s *States) Intern(ctx context.Context, tx *store.Tx, key rules.StateKey) (
 	}
 	s.know(tx, key, tuple)
 	return tuple, nil
+}
+
+// InternAll finds the nids of many, or gives them some.
+func (s *States) InternAll(ctx context.Context, tx *store.Tx, keys []rules.StateKey) (map[rules.StateKey]int64, error) {
+	out := make(map[rules.StateKey]int64, len(keys))
+	missing := make(map[string][]string) // state keys by type
+	for _, key := range keys {
+		if _, seen := out[key]; seen {
+			continue
+		}
+		tuple, ok := s.tuples.Get(key)
+		if out[key] = tuple; !ok {
+			missing[key.Type] = append(missing[key.Type], key.Key)
+		}
+	}
+	for tp, some := range missing {
+		if err := s.internMissing(ctx, tx, tp, some, out); err != nil {
+			return nil, fmt.Errorf("intern %d tuples of %s: %w", len(some), tp, err)
+		}
+		for _, key := range some {
+			k := rules.StateKey{Type: tp, Key: key}
+			s.know(tx, k, out[k])
+		}
+	}
+	return out, nil
+}
+
+// internMissing notes the nids of the tuples of a type in out, and makes those that there are none of. What another
+// node makes at the same time is found by reading once more.
+func (s *States) internMissing(ctx context.Context, tx *store.Tx, tp string, keys []string, out map[rules.StateKey]int64) error {
+	for range 3 {
+		left, err := readTuples(tx, tp, keys, out)
+		if err != nil || len(left) == 0 {
+			return err
+		}
+		first, err := s.db.Nids(ctx, "tuples", len(left))
+		if err != nil {
+			return err
+		}
+		fresh := make([]int64, len(left))
+		for i := range left {
+			if fresh[i] = first + int64(i); tp == memberType {
+				fresh[i] |= memberBit
+			}
+		}
+		made, err := insertTuples(tx, tp, left, fresh)
+		if err != nil {
+			return err
+		}
+		if keys = left; made == int64(len(left)) {
+			for i, key := range left {
+				out[rules.StateKey{Type: tp, Key: key}] = fresh[i]
+			}
+			return nil
+		}
+	}
+	return errors.New("they come and go")
 }
 
 // Keys tells which (type, state key) each tuple stands for.

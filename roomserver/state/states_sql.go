@@ -72,6 +72,39 @@ func insertTuple(tx *store.Tx, key rules.StateKey, nid int64) (int64, error) {
 	return nid, err
 }
 
+// readTuples notes the tuples of a type, and gives those of the keys that are not known.
+func readTuples(tx *store.Tx, tp string, keys []string, out map[rules.StateKey]int64) (left []string, err error) {
+	texts := make([]string, len(keys))
+	for i, key := range keys {
+		texts[i] = asText(key)
+	}
+	err = store.Each(tx, func(r store.Row) error {
+		var key string
+		var tuple int64
+		err := r.Scan(&key, &tuple)
+		out[rules.StateKey{Type: tp, Key: ofText(key)}] = tuple
+		return err
+	}, `SELECT state_key, tuple_nid FROM tuples WHERE type = $1 AND state_key {IN $2 TEXT}`, asText(tp), store.List(texts))
+	for _, key := range keys {
+		if out[rules.StateKey{Type: tp, Key: key}] == 0 {
+			left = append(left, key)
+		}
+	}
+	return left, err
+}
+
+// insertTuples gives nids to keys of a type, and tells how many of them had none.
+func insertTuples(tx *store.Tx, tp string, keys []string, nids []int64) (int64, error) {
+	rows := make([][]any, len(keys))
+	for i, key := range keys {
+		rows[i] = []any{asText(tp), asText(key), nids[i]}
+	}
+	return tx.Bulk(store.Bulk{
+		Table: "tuples", Columns: []string{"type", "state_key", "tuple_nid"}, Rows: rows,
+		OnConflict: "ON CONFLICT (type, state_key) DO NOTHING",
+	})
+}
+
 func readKeys(tx *store.Tx, tuples []int64) (map[int64]rules.StateKey, error) {
 	out := make(map[int64]rules.StateKey, len(tuples))
 	err := store.Each(tx, func(r store.Row) error {

@@ -3,6 +3,7 @@ package crash
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"slices"
@@ -119,4 +120,71 @@ func (p *process) peak() float64 {
 		}
 	}
 	return 0
+}
+
+// TestJoinThatIsKilled kills a server again and again while a user of it joins a large room of another server. What
+// there is of the room then is seen by nobody; in the end the join is repeated, and the room is there, whole.
+func TestJoinThatIsKilled(t *testing.T) {
+	t.Parallel()
+	program := buildProgram(t)
+	rounds := roundsToRun(t)
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		const members = 3000
+		f := story.NewForeign(t)
+		crowd := f.HasCrowd(members, 10)
+		f.IsNotary(crowd)
+		room := string(crowd.ID)
+		p := newProcess(t, program, dsn)
+		p.client.Timeout = 2 * time.Minute
+		p.federate(string(f.Name))
+		p.start()
+		alice := register(t, p, "alice")
+		join := story.Path("join", room) + "?via=" + string(f.Name)
+		inside := func() bool {
+			rooms := alice.must(t.Context(), t, "GET", "/joined_rooms", nil).At("joined_rooms").Texts()
+			return slices.Contains(rooms, room)
+		}
+		killed := 0
+		for n := 0; n < rounds && !inside(); n++ {
+			told := crowd.Answers.Load()
+			answered := make(chan bool, 1)
+			go func() {
+				answer, err := alice.call(context.Background(), "POST", join, map[string]any{})
+				answered <- err == nil && answer.Status == http.StatusOK
+			}()
+			for crowd.Answers.Load() == told {
+				time.Sleep(5 * time.Millisecond)
+			}
+			time.Sleep(rand.N(1500 * time.Millisecond)) // so that the kills fall among the parts of the room
+			p.kill()
+			if <-answered {
+				t.Log("the server was quicker")
+			} else {
+				killed++
+			}
+			p.start()
+			if status := alice.knocks(t, room); inside() != (status == http.StatusOK) {
+				t.Errorf("alice is in the room: %v, and asking for its members is answered %d", inside(), status)
+			}
+		}
+		t.Logf("killed %d times while it joined", killed)
+		alice.must(t.Context(), t, "POST", join, map[string]any{})
+		bob := register(t, p, "bob")
+		bob.must(t.Context(), t, "POST", join, map[string]any{})
+		for _, u := range []*account{alice, bob} {
+			if n := len(u.must(t.Context(), t, "GET", story.Path("rooms", room, "joined_members"), nil).At("joined").Keys()); n != members+3 {
+				t.Errorf("%s sees %d members, not %d", u.id, n, members+3)
+			}
+		}
+	})
+}
+
+// knocks asks for the members of a room, and gives the status of the answer.
+func (a *account) knocks(t *testing.T, room string) int {
+	t.Helper()
+	answer, err := a.call(t.Context(), "GET", story.Path("rooms", room, "joined_members"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.Status
 }
