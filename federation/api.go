@@ -18,6 +18,7 @@ import (
 	"astrocyte/e2ee"
 	"astrocyte/federation/inbound"
 	"astrocyte/federation/peer"
+	"astrocyte/federation/remote"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/media"
@@ -39,6 +40,7 @@ type Parts struct {
 	Media      *media.Repository
 	Push       *push.Push
 	Inbound    *inbound.Inbound
+	Remote     *remote.Remote
 	Now        func() time.Time
 }
 
@@ -56,6 +58,7 @@ type API struct {
 	media      *media.Repository
 	push       *push.Push
 	inbound    *inbound.Inbound
+	remote     *remote.Remote
 	now        func() time.Time
 }
 
@@ -63,7 +66,7 @@ type API struct {
 func New(p Parts) *API {
 	return &API{
 		server: p.Server, version: p.Version, wellKnown: p.WellKnown, directory: p.Directory, keys: p.Keys, accounts: p.Accounts, services: p.Services, rooms: p.Rooms,
-		encryption: p.Encryption, media: p.Media, push: p.Push, inbound: p.Inbound, now: p.Now,
+		encryption: p.Encryption, media: p.Media, push: p.Push, inbound: p.Inbound, remote: p.Remote, now: p.Now,
 	}
 }
 
@@ -76,6 +79,7 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.joinRoutes(r)
 	a.leaveRoutes(r)
 	a.inviteRoutes(r)
+	a.thirdPartyRoutes(r)
 	a.eventRoutes(r)
 	a.stateRoutes(r)
 	a.publicRoomRoutes(r)

@@ -45,7 +45,7 @@ func (s *Server) makePeers(ctx context.Context) error {
 // makeRemote makes what acts on other servers.
 func (s *Server) makeRemote() {
 	s.remote = remote.New(remote.Options{
-		Client: s.peers, Keys: s.keys, Rooms: s.rooms, KeyID: s.key.ID, Key: s.key.Private,
+		DB: s.db, Client: s.peers, Keys: s.keys, Rooms: s.rooms, KeyID: s.key.ID, Key: s.key.Private,
 		Egress: s.outside, CAs: s.authorities, Dir: s.o.Config.DataDir, Log: s.logOf("remote"), Now: s.now,
 	})
 	s.rooms.RecommendBy(s.remote.Recommend)

@@ -63,6 +63,9 @@ func (s *Server) makeJobs() error {
 		store.JobHandler{Kind: remote.JobDepart, Parallel: 4, Do: func(ctx context.Context, j store.Job) error {
 			return s.remote.Depart(ctx, j)
 		}},
+		store.JobHandler{Kind: remote.JobExchange, Parallel: 4, Do: func(ctx context.Context, j store.Job) error {
+			return s.remote.Exchange(ctx, j)
+		}},
 	)
 	if err != nil {
 		return err

@@ -141,7 +141,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 		Policy:   s.policy,
 		Calls:    c.Calls, Now: s.now,
 	}).Routes(s.router)
-	s.federate(federation.Parts{Accounts: s.accounts, Services: s.services, Rooms: s.rooms, Encryption: encryption, Media: s.media, Push: pushing, Inbound: s.makeInbound(encryption, passing)})
+	s.federate(federation.Parts{Accounts: s.accounts, Services: s.services, Rooms: s.rooms, Encryption: encryption, Media: s.media, Push: pushing, Remote: s.remote, Inbound: s.makeInbound(encryption, passing)})
 	return nil
 }
 

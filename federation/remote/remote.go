@@ -22,10 +22,12 @@ import (
 	"astrocyte/lru"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
+	"astrocyte/store"
 )
 
 // Options are what is needed to act on other servers.
 type Options struct {
+	DB     *store.DB
 	Client *peer.Client
 	Keys   *peer.Keys
 	// Rooms are the rooms of this server.
@@ -43,6 +45,7 @@ type Options struct {
 
 // Remote acts on other servers.
 type Remote struct {
+	db     *store.DB
 	client *peer.Client
 	keys   *peer.Keys
 	rooms  *roomserver.Rooms
@@ -78,7 +81,8 @@ func New(o Options) *Remote {
 	}
 	return &Remote{
 		settle: func(context.Context, matrix.ServerName) {},
-		client: o.Client, keys: o.Keys, rooms: o.Rooms, keyID: o.KeyID, key: o.Key, server: o.Client.Server(), dir: o.Dir, log: o.Log, now: o.Now,
+		db:     o.DB, client: o.Client, keys: o.Keys, rooms: o.Rooms, keyID: o.KeyID, key: o.Key, server: o.Client.Server(), dir: o.Dir,
+		log: o.Log, now: o.Now,
 		web:      webClient(o),
 		spaces:   lru.New[spaceKey, toldSpace](spacesMemory),
 		hopeless: lru.New[holeKey, time.Time](backfillHopeless),
