@@ -46,7 +46,7 @@ func (e *Encryption) UploadCrossSigning(ctx context.Context, user matrix.UserID,
 		if err := lockUser(tx, user); err != nil {
 			return err
 		}
-		have, err := readCrossKeys(tx, user)
+		have, err := readCrossKeysOf(tx, user)
 		if err != nil {
 			return err
 		}

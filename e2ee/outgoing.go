@@ -72,7 +72,7 @@ func (o *Outgoing) add(tx *store.Tx, to matrix.ServerName, c listChange) error {
 		}
 	}
 	k := newKeys()
-	if err := k.read(tx, o.asker, c.user, []matrix.DeviceID{c.device}); err != nil {
+	if err := k.readAll(tx, o.asker, Wanted{c.user: {c.device}}); err != nil {
 		return err
 	}
 	told.upto = c.pos

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"astrocyte/matrix"
@@ -94,10 +96,33 @@ func (e *Encryption) sortWanted(wanted Wanted) (ours, theirs Wanted, err error) 
 
 // readAll reads the keys of users of this server.
 func (k *Keys) readAll(tx *store.Tx, asker matrix.UserID, wanted Wanted) error {
-	for user, only := range wanted {
-		if err := k.read(tx, asker, user, only); err != nil {
-			return fmt.Errorf("read the keys of %s: %w", user, err)
+	users := slices.Collect(maps.Keys(wanted))
+	devices, err := readDevices(tx, users)
+	if err != nil {
+		return fmt.Errorf("read devices: %w", err)
+	}
+	signed, err := readOwnSignatures(tx, users)
+	if err != nil {
+		return fmt.Errorf("read signatures: %w", err)
+	}
+	if asker != stranger && asker != confidant {
+		theirs, err := readSignatures(tx, asker, users)
+		if err != nil {
+			return fmt.Errorf("read the signatures of %s: %w", asker, err)
 		}
+		for user, all := range theirs {
+			if user != asker {
+				signed[user] = append(signed[user], all...)
+			}
+		}
+	}
+	cross, err := readCrossKeys(tx, users)
+	if err != nil {
+		return fmt.Errorf("read cross-signing keys: %w", err)
+	}
+	for user, only := range wanted {
+		k.addDevices(asker, user, only, devices[user], signed[user])
+		k.addCross(asker, user, cross[user], signed[user])
 	}
 	return nil
 }
@@ -116,40 +141,27 @@ func (e *Encryption) anotherServer() matrix.UserID {
 	return stranger
 }
 
-// read reads the keys of one user.
-func (k *Keys) read(tx *store.Tx, asker, user matrix.UserID, only []matrix.DeviceID) error {
-	signed, err := readSignatures(tx, user, user)
-	if err != nil {
-		return err
-	}
-	if asker != user && asker != stranger && asker != confidant {
-		theirs, err := readSignatures(tx, asker, user)
-		if err != nil {
-			return err
-		}
-		signed = append(signed, theirs...)
-	}
-	devices, err := readDevices(tx, user, only)
-	if err != nil {
-		return err
-	}
+// addDevices shows those devices of a user that are named, or all where none is.
+func (k *Keys) addDevices(asker, user matrix.UserID, only []matrix.DeviceID, devices []storedDevice, signed []keySignature) {
 	k.Devices[user] = make(map[matrix.DeviceID]json.RawMessage, len(devices))
 	for _, d := range devices {
+		if len(only) > 0 && !slices.Contains(only, d.id) {
+			continue
+		}
 		if asker == stranger {
 			d.name = ""
 		}
 		k.Devices[user][d.id] = d.withName(withSignatures(d.object, string(d.id), signed))
 	}
-	cross, err := readCrossKeys(tx, user)
-	if err != nil {
-		return err
-	}
+}
+
+// addCross shows the cross-signing keys of a user.
+func (k *Keys) addCross(asker, user matrix.UserID, cross map[string]*crossKey, signed []keySignature) {
 	for usage, to := range map[string]map[matrix.UserID]json.RawMessage{master: k.Master, selfSigning: k.SelfSigning, userSigning: k.UserSigning} {
 		if key, has := cross[usage]; has && (usage != userSigning || asker == user) {
 			to[user] = withSignatures(key.object, key.public, signed)
 		}
 	}
-	return nil
 }
 
 // storedDevice is a device that has keys.

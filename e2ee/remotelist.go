@@ -132,25 +132,24 @@ type keptLists struct {
 
 // readKept finds out which of the lists are kept here, and reads those.
 func (e *Encryption) readKept(tx *store.Tx, asker matrix.UserID, wanted Wanted) (*keptLists, error) {
-	k := &keptLists{
-		e: e, lists: make(map[matrix.UserID]*remoteList), wanted: wanted, missing: make(Wanted),
-		signed: make(map[matrix.UserID][]keySignature),
-	}
+	k := &keptLists{e: e, lists: make(map[matrix.UserID]*remoteList), wanted: wanted, missing: make(Wanted)}
 	if len(wanted) == 0 {
 		return k, nil
 	}
-	sharing, err := readFollowed(tx, slices.Collect(maps.Keys(wanted)), e.server)
+	users := slices.Collect(maps.Keys(wanted))
+	sharing, err := readFollowed(tx, users, e.server)
 	if err != nil {
 		return nil, fmt.Errorf("find out who shares a room: %w", err)
 	}
+	if k.signed, err = readSignatures(tx, asker, users); err != nil {
+		return nil, fmt.Errorf("read the signatures of %s: %w", asker, err)
+	}
+	lists, err := readRemoteLists(tx, users)
+	if err != nil {
+		return nil, fmt.Errorf("read lists of other servers: %w", err)
+	}
 	for user := range wanted {
-		if k.signed[user], err = readSignatures(tx, asker, user); err != nil {
-			return nil, err
-		}
-		l, found, err := readRemoteList(tx, user)
-		if err != nil {
-			return nil, fmt.Errorf("read the list of %s: %w", user, err)
-		}
+		l, found := lists[user]
 		if found && sharing[user] && l.fresh() {
 			k.lists[user] = l
 			continue

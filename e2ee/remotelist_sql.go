@@ -22,26 +22,39 @@ func readFollowed(tx *store.Tx, users []matrix.UserID, server matrix.ServerName)
 	return sharing, err
 }
 
-// readRemoteList reads the list of a user, devices in the order of their ids.
-func readRemoteList(tx *store.Tx, user matrix.UserID) (*remoteList, bool, error) {
-	l, found, err := store.One(tx, func(r store.Row) (*remoteList, error) {
+// readRemoteLists reads the lists of users that are kept, devices in the order of their ids.
+func readRemoteLists(tx *store.Tx, users []matrix.UserID) (map[matrix.UserID]*remoteList, error) {
+	lists := make(map[matrix.UserID]*remoteList, len(users))
+	err := store.Each(tx, func(r store.Row) error {
+		var user string
 		l := new(remoteList)
-		return l, r.Scan(&l.streamID, &l.asked, &l.done, &l.master, &l.selfSigning)
+		err := r.Scan(&user, &l.streamID, &l.asked, &l.done, &l.master, &l.selfSigning)
+		lists[matrix.UserID(user)] = l
+		return err
 	}, `
-		SELECT stream_id, asked, done, master, self_signing FROM remote_lists
-		WHERE ushard = $1 AND user_id = $2`, user.Shard(), string(user))
-	if err != nil || !found {
-		return nil, false, err
+		SELECT user_id, stream_id, asked, done, master, self_signing FROM remote_lists
+		WHERE (ushard, user_id) IN {KEYED $1}`, store.Keyed(users))
+	if err != nil {
+		return nil, err
 	}
-	l.devices, err = store.Select(tx, func(r store.Row) (d storedDevice, err error) {
-		var id string
-		err = r.Scan(&id, &d.name, &d.object)
-		d.id = matrix.DeviceID(id)
-		return d, err
+	return lists, store.Each(tx, func(r store.Row) error {
+		var user, id string
+		var d storedDevice
+		err := r.Scan(&user, &id, &d.name, &d.object)
+		if d.id = matrix.DeviceID(id); lists[matrix.UserID(user)] != nil {
+			lists[matrix.UserID(user)].devices = append(lists[matrix.UserID(user)].devices, d)
+		}
+		return err
 	}, `
-		SELECT device_id, name, keys FROM remote_devices
-		WHERE ushard = $1 AND user_id = $2 ORDER BY device_id`, user.Shard(), string(user))
-	return l, true, err
+		SELECT user_id, device_id, name, keys FROM remote_devices
+		WHERE (ushard, user_id) IN {KEYED $1} ORDER BY user_id, device_id`, store.Keyed(users))
+}
+
+// readRemoteList reads the list of a user.
+func readRemoteList(tx *store.Tx, user matrix.UserID) (*remoteList, bool, error) {
+	lists, err := readRemoteLists(tx, []matrix.UserID{user})
+	l, found := lists[user]
+	return l, found && err == nil, err
 }
 
 // noteAsked notes that a list has to be read anew, and begins it where it is not kept yet.
@@ -109,19 +122,7 @@ func lockRemoteList(tx *store.Tx, user matrix.UserID) (bool, error) {
 
 // readKeptOf reads whose lists are kept among some users.
 func readKeptOf(tx *store.Tx, users []matrix.UserID) ([]matrix.UserID, error) {
-	var kept []matrix.UserID
-	for _, user := range users {
-		_, found, err := store.One(tx, scanText, `
-			SELECT user_id FROM remote_lists
-			WHERE ushard = $1 AND user_id = $2`, user.Shard(), string(user))
-		if err != nil {
-			return nil, err
-		}
-		if found {
-			kept = append(kept, user)
-		}
-	}
-	return kept, nil
+	return store.Select(tx, scanUser, `SELECT user_id FROM remote_lists WHERE (ushard, user_id) IN {KEYED $1}`, store.Keyed(users))
 }
 
 // joinedRoom is a room that a user is in, since a position.

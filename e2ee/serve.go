@@ -2,7 +2,6 @@ package e2ee
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -49,8 +48,8 @@ func (e *Encryption) ListOurs(ctx context.Context, user matrix.UserID) (*DeviceL
 			return matrix.NotFound("there is no user %s", user)
 		}
 		k := newKeys()
-		if err := k.read(tx, e.anotherServer(), user, nil); err != nil {
-			return fmt.Errorf("read the keys of %s: %w", user, err)
+		if err := k.readAll(tx, e.anotherServer(), Wanted{user: nil}); err != nil {
+			return err
 		}
 		l.Devices = make([]ListedDevice, 0, len(k.Devices[user]))
 		for _, id := range slices.Sorted(maps.Keys(k.Devices[user])) {

@@ -45,7 +45,7 @@ func (e *Encryption) UploadSignatures(ctx context.Context, user matrix.UserID, s
 		}
 		s := &signing{e: e, tx: tx, user: user, others: others, listed: make(map[matrix.DeviceID]bool)}
 		var err error
-		if s.own, err = readCrossKeys(tx, user); err != nil {
+		if s.own, err = readCrossKeysOf(tx, user); err != nil {
 			return err
 		}
 		for target, keys := range signed {
@@ -178,7 +178,7 @@ func (s *signing) masterOf(target matrix.UserID) (*crossKey, error) {
 	if !s.e.ours(target) {
 		return s.others[target], nil
 	}
-	cross, err := readCrossKeys(s.tx, target)
+	cross, err := readCrossKeysOf(s.tx, target)
 	return cross[master], err
 }
 

@@ -11,6 +11,7 @@ type dialect struct {
 	columns    map[string]string // macros that mean something else where tables are made
 	in         map[string]string // by element type; $ stands for the placeholder
 	nids       string            // the rows (nid & 255, nid) of a list; $ stands for the placeholder
+	keyed      string            // the rows (shard, key) of a list of Keyed
 	positional bool              // placeholders become ?, arguments are reordered
 	// finish completes the text of one statement of a migration. May be nil.
 	finish func(statement string) string
@@ -60,10 +61,13 @@ func (d *dialect) expand(b *strings.Builder, macro string, order []int) ([]int, 
 		return order, nil
 	}
 	words := strings.Fields(macro)
-	if len(words) == 3 && words[0] == "IN" || len(words) == 2 && words[0] == "NIDS" {
+	if len(words) == 3 && words[0] == "IN" || len(words) == 2 && (words[0] == "NIDS" || words[0] == "KEYED") {
 		form, ok := d.nids, true
-		if len(words) == 3 {
+		switch {
+		case len(words) == 3:
 			form, ok = d.in[words[2]]
+		case words[0] == "KEYED":
+			form = d.keyed
 		}
 		n, end := placeholder(words[1], 0)
 		if ok && n > 0 && end == len(words[1]) {

@@ -1,6 +1,9 @@
 package store
 
-import "reflect"
+import (
+	"fmt"
+	"reflect"
+)
 
 // list is the argument of an {IN $n T}.
 type list struct {
@@ -47,4 +50,16 @@ func listOf(v reflect.Value) any {
 		}
 	}
 	return l // of no kind: refused when it is encoded
+}
+
+// Keyed makes the argument of a {KEYED $n}, the rows (shard, key) of keys that tell where they are kept, such as user ids.
+func Keyed[T interface {
+	~string
+	Shard() int64
+}](keys []T) any {
+	l := list{kind: 't', texts: make([]string, len(keys))}
+	for i, k := range keys {
+		l.texts[i] = fmt.Sprintf("%03d%s", k.Shard(), string(k))
+	}
+	return l
 }

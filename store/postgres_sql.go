@@ -45,6 +45,7 @@ var postgresDialect = dialect{
 	// Text is ordered by its bytes, as on SQLite.
 	columns: map[string]string{"TEXT": `TEXT COLLATE "C"`},
 	nids:    "(SELECT x & 255, x FROM unnest(CAST($ AS INT8[])) AS x)",
+	keyed:   `(SELECT CAST(substr(x, 1, 3) AS INT8), substr(x, 4) COLLATE "C" FROM unnest(CAST($ AS TEXT[])) AS x)`,
 	in: map[string]string{
 		"INT8":  "= ANY(CAST($ AS INT8[]))",
 		"TEXT":  "= ANY(CAST($ AS TEXT[]))",

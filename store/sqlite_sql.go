@@ -40,7 +40,8 @@ var sqliteDialect = dialect{
 		"FOR UPDATE": "", "SKIP LOCKED": "", "CLUSTERED": "WITHOUT ROWID",
 		"NOW": "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
 	},
-	nids: "(SELECT value & 255, value FROM json_each($))",
+	nids:  "(SELECT value & 255, value FROM json_each($))",
+	keyed: "(SELECT CAST(substr(value, 1, 3) AS INTEGER), substr(value, 4) FROM json_each($))",
 	in: map[string]string{
 		"INT8":  "IN (SELECT value FROM json_each($))",
 		"TEXT":  "IN (SELECT value FROM json_each($))",

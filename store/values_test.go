@@ -151,6 +151,16 @@ func TestTextIsOrderedByBytes(t *testing.T) {
 	})
 }
 
+// placed is a key whose shard is 255 where it is short, and else 7.
+type placed string
+
+func (p placed) Shard() int64 {
+	if len(p) < 4 {
+		return 255
+	}
+	return 7
+}
+
 func TestList(t *testing.T) {
 	both(t, func(t *testing.T, db *store.DB) {
 		odd := "it's \"odd\" \\ {x} \n é NULL"
@@ -172,6 +182,9 @@ func TestList(t *testing.T) {
 			{`NOT id {IN $1 INT8}`, store.List([]int{1, 2}), []int64{3, 1 << 60}},
 			{`name {IN $1 TEXT}`, store.List([]string{odd, "", "absent"}), []int64{2, 3}},
 			{`name {IN $1 TEXT}`, store.List([]matrix.UserID{"NULL"}), []int64{1 << 60}},
+			{`(255, name) IN {KEYED $1}`, store.Keyed([]placed{"NULL", "one", "absent"}), []int64{1}},
+			{`(7, name) IN {KEYED $1}`, store.Keyed([]placed{"NULL", "one"}), []int64{1 << 60}},
+			{`(7, name) IN {KEYED $1}`, store.Keyed([]placed(nil)), nil},
 			{`body {IN $1 BYTES}`, store.List([][]byte{{0, 255}, {}, {7}}), []int64{2, 3}},
 		} {
 			view(t, db, func(tx *store.Tx) error {
