@@ -46,6 +46,7 @@ type Parts struct {
 	Remote     *remote.Remote
 	Sender     *sender.Sender // nil where the server stands alone
 	Calls      config.Calls
+	Limiter    *httpapi.Limiter // nil: nothing is limited
 	Now        func() time.Time
 	// DefaultVersion is the version of new rooms where the client names none.
 	DefaultVersion matrix.RoomVersion
@@ -72,6 +73,7 @@ type API struct {
 	remote     *remote.Remote
 	sender     *sender.Sender
 	calls      config.Calls
+	limiter    *httpapi.Limiter
 	now        func() time.Time
 	position   func(token string) (int64, error)
 }
@@ -88,7 +90,7 @@ func New(p Parts) *API {
 		services: p.Services,
 		delayed:  p.Delayed,
 		server:   p.Server, publicURL: p.PublicURL, support: p.Support, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push, encryption: p.Encryption,
-		calls: p.Calls, now: p.Now, position: p.Position,
+		calls: p.Calls, limiter: p.Limiter, now: p.Now, position: p.Position,
 		media: p.Media, search: p.Search, remote: p.Remote, sender: p.Sender,
 		policy: p.Policy,
 	}
@@ -113,6 +115,7 @@ func (a *API) Routes(r *httpapi.Router) {
 	a.roomRoutes(r)
 	a.membershipRoutes(r)
 	a.sendRoutes(r)
+	a.redactUserRoutes(r)
 	a.delayedRoutes(r)
 	a.historyRoutes(r)
 	a.relationRoutes(r)

@@ -31,6 +31,7 @@ var unstableFeatures = map[string]bool{
 	"uk.tcpip.msc4133.stable":   true,
 	"org.matrix.msc3391":        true, // account data can be deleted
 	"org.matrix.msc3874":        true, // /messages by relation
+	"org.matrix.msc4194":        true, // redaction of what a user has sent
 	"org.matrix.msc3912":        true, // redaction with all that is about an event
 	"org.matrix.msc3981":        true, // recursive relations
 	"org.matrix.msc4151":        true, // reporting rooms

@@ -191,6 +191,8 @@ type RateLimits struct {
 	Keys LimitClass `yaml:"keys"`
 	// Reporting users, rooms and messages.
 	Report LimitClass `yaml:"report"`
+	// Redacting what another user sent to a room, by event.
+	Redact LimitClass `yaml:"redact"`
 	// Uploading media.
 	Upload LimitClass `yaml:"upload"`
 	// Downloading media.
@@ -410,6 +412,7 @@ func defaultLimits() RateLimits {
 		Profile:   class(0.5, 5, 10),
 		Keys:      class(20, 200, 100),
 		Report:    class(0.2, 1, 10),
+		Redact:    LimitClass{Account: Rate{PerSecond: 20, Burst: 500}},
 		Upload:    class(2, 10, 50),
 		Download:  class(50, 200, 500),
 		Preview:   class(0.5, 5, 20),

@@ -139,7 +139,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 		Services: s.services,
 		Delayed:  later,
 		Policy:   s.policy,
-		Calls:    c.Calls, Now: s.now,
+		Calls:    c.Calls, Limiter: s.limiter, Now: s.now,
 	}).Routes(s.router)
 	s.federate(federation.Parts{Accounts: s.accounts, Services: s.services, Rooms: s.rooms, Encryption: encryption, Media: s.media, Push: pushing, Remote: s.remote, Inbound: s.makeInbound(encryption, passing)})
 	return nil

@@ -90,6 +90,8 @@ func badInput() map[string][]badCase {
 			{"type too long", "PUT", "/rooms/R/send/" + long(300) + "/1", `{}`, 413, matrix.CodeTooLarge},
 			{"room unknown", "PUT", "/rooms/!nowhere:localhost/send/m.room.message/1", `{}`, 403, matrix.CodeForbidden},
 			{"redaction of nothing", "PUT", "/rooms/R/redact/$nothing/1", `{}`, 404, matrix.CodeNotFound},
+			{"redaction of no user", "POST", "/_matrix/client/unstable/org.matrix.msc4194/rooms/R/redact/user/nobody", `{}`, 400, matrix.CodeInvalidParam},
+			{"redaction of none of a user", "POST", "/_matrix/client/unstable/org.matrix.msc4194/rooms/R/redact/user/@bob:localhost?limit=0", `{}`, 400, matrix.CodeInvalidParam},
 			{"levels that are text", "PUT", "/rooms/R/state/m.room.power_levels", `{"users":{"A":"100"}}`, 400, matrix.CodeBadJSON},
 			{"alias that is none", "PUT", "/rooms/R/state/m.room.canonical_alias", `{"alias":"alias"}`, 400, matrix.CodeInvalidParam},
 			{"alias of no room", "PUT", "/rooms/R/state/m.room.canonical_alias", `{"alias":"#nowhere:localhost"}`, 400, matrix.CodeBadAlias},
