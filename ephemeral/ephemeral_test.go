@@ -403,6 +403,24 @@ func TestPresenceOfNodes(t *testing.T) {
 			t.Errorf("told twice: %v", got)
 		}
 		other.Seen(t.Context(), bob, "E", ephemeral.Online)
+		w.clock.move(time.Millisecond)
+		_, last := other.TypingSince(nowhere, next)
+		if got := other.PresenceSince(next, last, all); len(got) > 0 {
+			t.Errorf("who has just come is told already: %v", got)
+		}
+		other.Tick(t.Context())
 		are(ephemeral.Online, "gone")
+		if got := other.PresenceSince(last, ephemeral.TypingMark{}, all); got[bob].State != ephemeral.Online {
+			t.Errorf("after the tick %v is told", got)
+		}
+		w.must(w.SetPresence(t.Context(), bob, "D", ephemeral.Offline, ""))
+		w.clock.move(time.Millisecond)
+		_, mark = other.TypingSince(nowhere, last)
+		other.Seen(t.Context(), bob, "E", ephemeral.Online)
+		other.Seen(t.Context(), bob, "E", ephemeral.Offline)
+		other.Tick(t.Context())
+		if got := other.PresenceSince(mark, ephemeral.TypingMark{}, all); got[bob].State == ephemeral.Online {
+			t.Errorf("who went at once is told: %v", got)
+		}
 	})
 }

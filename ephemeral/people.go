@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	presenceTick    = 2 * time.Second
+	presenceTick    = 2 * time.Second  // how often it is told who came, went or fell asleep
 	presenceRepeat  = 5 * time.Minute  // a node tells the others again who is there
 	presenceForgets = 12 * time.Minute // and is not there any more when it has not for so long
 	maxPresenceLog  = 4096             // changes that are remembered in their order
@@ -147,6 +147,9 @@ func (p *people) seen(user matrix.UserID, device matrix.DeviceID, state State) [
 		it.active = now // who comes, or comes back to the device, does something
 	}
 	it.sign(device, state, now)
+	if it.state == Offline && state != Offline {
+		return nil // who comes is told with the next tick: all who come by then are told at once, and not who went again
+	}
 	return p.review(user, it, now)
 }
 
