@@ -22,6 +22,7 @@ import (
 	"astrocyte/federation/remote"
 	"astrocyte/federation/sender"
 	"astrocyte/matrix"
+	"astrocyte/roomserver"
 )
 
 // makePeers makes what finds other servers and speaks with them.
@@ -48,7 +49,13 @@ func (s *Server) makeRemote() {
 		DB: s.db, Client: s.peers, Keys: s.keys, Rooms: s.rooms, KeyID: s.key.ID, Key: s.key.Private,
 		Egress: s.outside, CAs: s.authorities, Dir: s.o.Config.DataDir, Log: s.logOf("remote"), Now: s.now,
 	})
-	s.rooms.RecommendBy(s.remote.Recommend)
+	s.rooms.Reach(roomserver.Remote{
+		Recommend: s.remote.Recommend,
+		RoomOfAlias: func(ctx context.Context, alias matrix.RoomAlias) (matrix.RoomID, error) {
+			room, _, err := s.remote.RoomOfAlias(ctx, alias)
+			return room, err
+		},
+	})
 }
 
 // makeSender makes what brings events and EDUs to other servers.

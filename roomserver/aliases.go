@@ -193,7 +193,7 @@ func (r *Rooms) levelsAt(tx *store.Tx, snap int64) (*rules.PowerLevels, error) {
 // Aliases that stood there before are not checked again.
 //
 // Spec: CS m.room.canonical_alias, PUT /rooms/{roomId}/state (M_BAD_ALIAS).
-func (b *batch) checkCanonicalAlias(h *head, names, before []string) error {
+func (b *batch) checkCanonicalAlias(h *head, d *Draft, names, before []string) error {
 	for _, name := range names {
 		known := false
 		for _, old := range before {
@@ -205,6 +205,9 @@ func (b *batch) checkCanonicalAlias(h *head, names, before []string) error {
 		alias, err := matrix.ParseRoomAlias(name)
 		if err != nil {
 			return matrix.InvalidParam("%q is not a room alias", name)
+		}
+		if slices.Contains(d.confirmed, alias) {
+			continue
 		}
 		if alias.Server() != b.r.server {
 			return matrix.E(matrix.CodeBadAlias, "the alias %s cannot be looked up", alias)

@@ -28,7 +28,9 @@ type Draft struct {
 	Txn       *Txn           // nil: never repeated
 	Delay     *Delay         // nil: its user sends it now
 	Ending    bool           // the sender's account ends: they may leave what others may not
-	Suspended bool           // the sender's account is: they may redact their own events, and send nothing else
+
+	confirmed []matrix.RoomAlias // of other servers, which say that they point to the room
+	Suspended bool               // the sender's account is: they may redact their own events, and send nothing else
 }
 
 // errSuspended is what those are told who may only read, leave and redact their own events.

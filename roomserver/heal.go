@@ -68,7 +68,7 @@ func (r *Rooms) Heal(ctx context.Context, room matrix.RoomID, told []matrix.Even
 		var open *unresolved
 		var lacking *Unrecommended
 		if errors.As(err, &lacking) {
-			if c.healing, err = r.recommend(ctx, lacking.Policy, lacking.Event); err != nil {
+			if c.healing, err = r.remote.Recommend(ctx, lacking.Policy, lacking.Event); err != nil {
 				return 0, fmt.Errorf("ask the policy server of %s: %w", room, err)
 			}
 			continue

@@ -30,8 +30,15 @@ func (a *Away) Error() string {
 // Unwrap gives the cause.
 func (a *Away) Unwrap() error { return a.Err }
 
-// RecommendBy tells how policy servers are asked, before anything is sent.
-func (r *Rooms) RecommendBy(ask Recommender) { r.recommend = ask }
+// Remote is what the rooms have other servers asked, while no transaction is open.
+type Remote struct {
+	Recommend Recommender
+	// RoomOfAlias finds the room of an alias of another server.
+	RoomOfAlias func(ctx context.Context, alias matrix.RoomAlias) (matrix.RoomID, error)
+}
+
+// Reach tells how other servers are asked, before anything is sent.
+func (r *Rooms) Reach(remote Remote) { r.remote = remote }
 
 // Unrecommended says that an event needs the signature of its room's policy server. Nothing was written.
 type Unrecommended struct {
@@ -120,7 +127,7 @@ func (r *Rooms) postAtHand(ctx context.Context, rooms []RoomNID, fulfil func(b *
 
 // ask asks for the signature that one of our events lacks.
 func (p *posting) ask(ctx context.Context, r *Rooms, u *Unrecommended) error {
-	ev, err := r.recommend(ctx, u.Policy, u.Event)
+	ev, err := r.remote.Recommend(ctx, u.Policy, u.Event)
 	var away *Away
 	if errors.As(err, &away) {
 		err = away.Told
@@ -236,7 +243,7 @@ func (c *reception) unrecommended(h *head) (string, error) {
 // ask asks for the signature that an event of another server lacks. Where it is refused the event is soft-failed; one
 // that a handshake brings is refused as it was, and so is one of ours.
 func (c *reception) ask(ctx context.Context, u *Unrecommended) error {
-	ev, err := c.r.recommend(ctx, u.Policy, c.ev)
+	ev, err := c.r.remote.Recommend(ctx, u.Policy, c.ev)
 	var away *Away
 	var refused *matrix.Error
 	if errors.As(err, &away) {
@@ -278,7 +285,7 @@ func (r *Rooms) recommended(ctx context.Context, p *Proposal) error {
 	if p.policy == nil {
 		return nil
 	}
-	ev, err := r.recommend(ctx, p.policy, p.Event)
+	ev, err := r.remote.Recommend(ctx, p.policy, p.Event)
 	var away *Away
 	if errors.As(err, &away) {
 		err = away.Told
@@ -289,9 +296,17 @@ func (r *Rooms) recommended(ctx context.Context, p *Proposal) error {
 	return err
 }
 
-// alone is who asks policy servers where nobody told how.
-func alone(_ context.Context, p *rules.PolicyServer, _ *rules.Event) (*rules.Event, error) {
-	return nil, &Away{Server: p.Server, Told: matrix.Forbidden("this server does not speak with the room's policy server %s", p.Server), Err: errAlone}
+// alone asks nobody.
+func alone() Remote {
+	return Remote{
+		Recommend: func(_ context.Context, p *rules.PolicyServer, _ *rules.Event) (*rules.Event, error) {
+			told := matrix.Forbidden("this server does not speak with the room's policy server %s", p.Server)
+			return nil, &Away{Server: p.Server, Told: told, Err: errAlone}
+		},
+		RoomOfAlias: func(context.Context, matrix.RoomAlias) (matrix.RoomID, error) {
+			return "", matrix.Forbidden("this server speaks with no other")
+		},
+	}
 }
 
 var errAlone = errors.New("this server stands alone")

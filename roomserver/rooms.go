@@ -11,8 +11,8 @@
 //     only over a gap of the DAG (a row in room_gaps); pos is the order of commits;
 //   - a room's row (head, extremities, state) is read and written only under its lock;
 //   - members, user_rooms and room_servers follow from the current state, in the same transaction;
-//   - no network: what the room server lacks it tells as a *Gap. Policy servers are asked, by who was given to it
-//     for that, while no transaction is open.
+//   - no network: what the room server lacks it tells as a *Gap. What it has other servers asked, by who
+//     was given to it for that (Reach), is asked while no transaction is open.
 package roomserver
 
 import (
@@ -73,7 +73,7 @@ type Rooms struct {
 	parked       chan struct{} // who resolves a state over the budget
 	queue        chan *wish
 	invites      func(ctx context.Context, inviter, target matrix.UserID) error
-	recommend    Recommender
+	remote       Remote
 	keepRedacted time.Duration
 	purge        PurgeHooks
 	process      string // who holds the leases of followers
@@ -92,7 +92,7 @@ func New(o Options) *Rooms {
 		nids:   lru.New[matrix.RoomID, RoomNID](o.Memory / 16),
 		events: lru.New[int64, *Event](o.Memory * 5 / 16),
 		queue:  make(chan *wish, queueMost), keepRedacted: o.KeepRedacted, invites: o.MayInvite,
-		recommend: alone,
+		remote: alone(),
 	}
 }
 

@@ -25,6 +25,9 @@ func (r *Rooms) Send(ctx context.Context, d Draft) (matrix.EventID, error) {
 			return "", err
 		}
 	}
+	if err := r.confirm(ctx, &d); err != nil {
+		return "", err
+	}
 	var id matrix.EventID
 	err = r.post(ctx, []RoomNID{nid}, func(b *batch) error {
 		var err error

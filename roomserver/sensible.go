@@ -79,7 +79,7 @@ func (b *batch) sensibleAlias(h *head, d *Draft) error {
 	if old != nil && json.Unmarshal(old.Content(), &stands) != nil {
 		stands = canonicalAlias{}
 	}
-	return b.checkCanonicalAlias(h, wanted.names(), stands.names())
+	return b.checkCanonicalAlias(h, d, wanted.names(), stands.names())
 }
 
 // sensibleRedaction refuses redactions that would take no effect.
