@@ -11,7 +11,7 @@ import (
 
 func (a *API) adminRegisterRoutes(r *httpapi.Router) {
 	r.Handle("GET", "/_synapse/admin/v1/register", httpapi.Open(a.registerNonce))
-	r.Handle("POST", "/_synapse/admin/v1/register", httpapi.Open(a.registerBySecret))
+	r.Handle("POST", "/_synapse/admin/v1/register", httpapi.Open(a.registerBySecret), httpapi.Audited())
 }
 
 type nonceResponse struct {

@@ -17,7 +17,7 @@ import (
 const bodyTime = 60 * time.Second
 
 // decodeBody fills the fields that come from the JSON body.
-func (p *plan) decodeBody(w http.ResponseWriter, r *http.Request, v reflect.Value) error {
+func (p *plan) decodeBody(w http.ResponseWriter, r *http.Request, c *Caller, v reflect.Value) error {
 	if len(p.members) == 0 && p.whole == nil {
 		return nil
 	}
@@ -38,10 +38,10 @@ func (p *plan) decodeBody(w http.ResponseWriter, r *http.Request, v reflect.Valu
 	if p.whole != nil && !missing {
 		v.FieldByIndex(p.whole).SetBytes(body)
 	}
-	return p.decodeMembers(body, v)
+	return p.decodeMembers(body, c, v)
 }
 
-func (p *plan) decodeMembers(body []byte, v reflect.Value) error {
+func (p *plan) decodeMembers(body []byte, c *Caller, v reflect.Value) error {
 	if len(p.members) == 0 {
 		return nil
 	}
@@ -53,6 +53,9 @@ func (p *plan) decodeMembers(body []byte, v reflect.Value) error {
 		m := p.members[name]
 		if m == nil {
 			continue
+		}
+		if c.audited {
+			c.given = append(c.given, name)
 		}
 		if err := m.decode(name, value, v.FieldByIndex(m.index)); err != nil {
 			return err

@@ -35,6 +35,9 @@ type Caller struct {
 	UserAgent string
 	// Request names the request in logs.
 	Request string
+
+	audited bool     // who changes something here is logged
+	given   []string // then: the members of the body that the endpoint knows
 }
 
 // Authenticator finds the caller of an access token, or refuses with a *matrix.Error.

@@ -99,7 +99,7 @@ func (p *plan) addField(t reflect.Type, f reflect.StructField, index []int) {
 }
 
 // decode fills q, a pointer to the plan's struct, from a request.
-func (p *plan) decode(w http.ResponseWriter, r *http.Request, q any) error {
+func (p *plan) decode(w http.ResponseWriter, r *http.Request, c *Caller, q any) error {
 	v := reflect.ValueOf(q).Elem()
 	for i := range p.path {
 		f := &p.path[i]
@@ -116,7 +116,7 @@ func (p *plan) decode(w http.ResponseWriter, r *http.Request, q any) error {
 			return err
 		}
 	}
-	return p.decodeBody(w, r, v)
+	return p.decodeBody(w, r, c, v)
 }
 
 func (p *plan) decodeQuery(r *http.Request, v reflect.Value) error {

@@ -20,6 +20,7 @@ type options struct {
 	lockedToo     bool
 	notSuspended  bool
 	adminsOnly    bool
+	audited       bool
 }
 
 // Option changes how an endpoint is served.
@@ -52,8 +53,14 @@ func LockedToo() Option { return func(o *options) { o.lockedToo = true } }
 // Spec: CS "Account suspension".
 func NotSuspended() Option { return func(o *options) { o.notSuspended = true } }
 
-// AdminsOnly closes an endpoint to all but the administrators of the server.
+// AdminsOnly closes an endpoint to all but the administrators of the server. What they change is audited.
 func AdminsOnly() Option { return func(o *options) { o.adminsOnly = true } }
+
+// Audited has each request logged that got so far as to be tried: who asked for it, about what, and what came of it.
+func Audited() Option { return func(o *options) { o.audited = true } }
+
+// audit says whether requests are logged as changes that somebody has to answer for.
+func (e *endpoint) audit() bool { return e.audited || e.adminsOnly && e.method != http.MethodGet }
 
 // ServeHTTP makes an endpoint a handler that the mux can hold; the router calls serve by itself.
 func (e *endpoint) ServeHTTP(http.ResponseWriter, *http.Request) {}

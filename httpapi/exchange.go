@@ -48,6 +48,9 @@ func (x *exchange) serve(e *endpoint, err error) {
 		x.fail(e, err)
 	}
 	x.report(e, err, time.Since(began))
+	if e != nil && e.audit() && x.caller.audited {
+		x.audit(e, err)
+	}
 }
 
 // guard runs a handler, and turns a panic into an error.
@@ -75,6 +78,7 @@ func (x *exchange) run(e *endpoint) error {
 	if err := x.admit(e); err != nil {
 		return err
 	}
+	x.caller.audited = e.audit()
 	return e.handler.answer(x.w, x.r, x.caller)
 }
 

@@ -73,7 +73,7 @@ func typed[Q, R any](a access, fn func(ctx context.Context, c *Caller, q *Q) (*R
 	plan := planOf[Q]()
 	return Handler{access: a, answer: func(w http.ResponseWriter, r *http.Request, c *Caller) error {
 		q := new(Q)
-		if err := plan.decode(w, r, q); err != nil {
+		if err := plan.decode(w, r, c, q); err != nil {
 			return err
 		}
 		answer, err := fn(r.Context(), c, q)

@@ -430,6 +430,59 @@ func TestCallers(t *testing.T) {
 	strict.want(strict.do("GET", "/authed?access_token=good", ""), 401, matrix.CodeMissingToken)
 }
 
+// TestChangesByAdministratorsAreLogged wants one line for each, with names and without secrets.
+func TestChangesByAdministratorsAreLogged(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	tokens := func(_ context.Context, token string, _ *http.Request) (*httpapi.Caller, error) {
+		return &httpapi.Caller{User: matrix.UserID("@" + token + ":h"), Admin: token == "root"}, nil
+	}
+	type change struct {
+		User     string `path:"userID"`
+		Token    string `path:"token"`
+		Password string `json:"password"`
+		Locked   bool   `json:"locked"`
+	}
+	act := httpapi.Authed(func(_ context.Context, _ *httpapi.Caller, q *change) (*nothing, error) {
+		if q.Password == "short" {
+			return nil, matrix.Forbidden("no such password")
+		}
+		return nil, nil
+	})
+	s := start(t, httpapi.Options{Authenticate: tokens, Log: slog.New(slog.NewTextHandler(&log, nil))}, func(r *httpapi.Router) {
+		r.Handle("PUT", "/users/{userID}", act, httpapi.AdminsOnly())
+		r.Handle("GET", "/users/{userID}", act, httpapi.AdminsOnly())
+		r.Handle("DELETE", "/tokens/{token}", act, httpapi.AdminsOnly())
+		r.Handle("PUT", "/mine/{userID}", act)
+	})
+	line := func(method, path, body, as string) string {
+		t.Helper()
+		log.Reset()
+		s.do(method, path, body, "Authorization", "Bearer "+as)
+		return log.String()
+	}
+	got := line("PUT", "/users/@bob:h?access_token=hidden", `{"password":"a secret","locked":true,"odd":1}`, "root")
+	for _, want := range []string{"msg=administration", "by=@root:h", "method=PUT", "endpoint=/users/{userID}", "about=@bob:h", `given="locked password"`, "status=200"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in %s", want, got)
+		}
+	}
+	if strings.Contains(got, "secret") || strings.Contains(got, "hidden") || strings.Count(got, "\n") != 1 {
+		t.Errorf("the log is %s", got)
+	}
+	if got := line("PUT", "/users/@bob:h", `{"password":"short"}`, "root"); !strings.Contains(got, "status=403") || !strings.Contains(got, "refused=M_FORBIDDEN") || strings.Contains(got, "short") {
+		t.Errorf("a refusal is logged as %s", got)
+	}
+	if got := line("DELETE", "/tokens/sesame", `{}`, "root"); strings.Contains(got, "sesame") || !strings.Contains(got, "endpoint=/tokens/{token}") {
+		t.Errorf("the log is %s", got)
+	}
+	for _, quiet := range []string{line("GET", "/users/@bob:h", "", "root"), line("PUT", "/users/@bob:h", `{}`, "eve"), line("PUT", "/mine/@root:h", `{}`, "root")} {
+		if quiet != "" {
+			t.Errorf("the log is %s", quiet)
+		}
+	}
+}
+
 func TestOurFaultsAreLoggedAndNotShown(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
