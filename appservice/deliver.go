@@ -1,11 +1,13 @@
 package appservice
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -31,6 +33,9 @@ type progress struct {
 func (s *Services) deliver(ctx context.Context, service *Service) error {
 	return s.rooms.Follow(ctx, s.bus, roomserver.Follower{
 		Name: "appservice " + service.ID, FromNow: true, Batch: batchMost,
+		Beside: func(tx *store.Tx, after int64, limit int) ([]int64, error) {
+			return outsideAfter(tx, service.ID, after, limit)
+		},
 		Take: func(ctx context.Context, events []roomserver.Passed) (func(*store.Tx) error, error) {
 			return nil, s.bring(ctx, service, events)
 		},
@@ -49,7 +54,12 @@ func (s *Services) bring(ctx context.Context, service *Service, events []roomser
 			if err := s.send(ctx, service, part, upto); err != nil {
 				return err
 			}
-			err = s.db.Update(ctx, func(tx *store.Tx) error { return writeProgress(tx, service.ID, progress{upto, upto}) })
+			err = s.db.Update(ctx, func(tx *store.Tx) error {
+				if err := writeProgress(tx, service.ID, progress{upto, upto}); err != nil {
+					return err
+				}
+				return forgetOutside(tx, service.ID, upto)
+			})
 			if err != nil {
 				return fmt.Errorf("note what %s has taken: %w", service.ID, err)
 			}
@@ -117,12 +127,14 @@ func (s *Services) send(ctx context.Context, service *Service, events []roomserv
 	}
 }
 
-// concerning shows the events that concern a service.
-func (s *Services) concerning(ctx context.Context, service *Service, events []roomserver.Passed) (told []*roomserver.ClientEvent, err error) {
+// concerning shows the events that concern a service, in the order of the stream.
+func (s *Services) concerning(ctx context.Context, service *Service, events []roomserver.Passed) (all []any, err error) {
 	err = s.db.View(ctx, func(tx *store.Tx) error {
-		nids := make([]int64, len(events))
-		for i, e := range events {
-			nids[i] = e.NID
+		nids := make([]int64, 0, len(events))
+		for _, e := range events {
+			if e.NID != 0 {
+				nids = append(nids, e.NID)
+			}
 		}
 		shown, err := s.rooms.RenderState(tx, roomserver.Viewer{}, nids)
 		if err != nil {
@@ -132,7 +144,10 @@ func (s *Services) concerning(ctx context.Context, service *Service, events []ro
 		for _, e := range events {
 			places[e.NID] = e
 		}
-		told = told[:0]
+		news, err := readOutside(tx, service.ID, events[0].Pos, events[len(events)-1].Pos)
+		if err != nil {
+			return fmt.Errorf("read memberships elsewhere: %w", err)
+		}
 		look := interest{service: service, rooms: s.rooms, tx: tx, known: map[roomserver.RoomNID]*about{}}
 		for _, e := range shown {
 			concerned, err := look.in(e, places[e.NID])
@@ -140,12 +155,17 @@ func (s *Services) concerning(ctx context.Context, service *Service, events []ro
 				return err
 			}
 			if concerned {
-				told = append(told, e)
+				news = append(news, told{places[e.NID].Pos, e})
 			}
+		}
+		slices.SortFunc(news, func(a, b told) int { return cmp.Compare(a.pos, b.pos) })
+		all = make([]any, len(news))
+		for i, t := range news {
+			all[i] = t.event
 		}
 		return nil
 	})
-	return told, err
+	return all, err
 }
 
 // interest decides which events concern a service.

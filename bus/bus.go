@@ -28,6 +28,8 @@ const (
 	Job Kind = "job"
 	// Destination: something is to be sent to other servers. Key is empty.
 	Destination Kind = "destination"
+	// Outside: a follower of the stream has news that are in no timeline. Pos is the newest position.
+	Outside Kind = "outside"
 	// Lost: changes were dropped or missed. Whoever gets it looks by itself. Every subscription gets it.
 	Lost Kind = "lost"
 )

@@ -68,6 +68,7 @@ func (a *API) invite(ctx context.Context, c *httpapi.Caller, q *inviteRequest) (
 	signed := a.rooms.Sign(ev)
 	err = a.rooms.KeepOutside(ctx, roomserver.Outside{
 		Room: q.RoomID, Version: v.ID, User: target, Membership: matrix.Invite, Sender: ev.Sender(), Via: c.Origin, Stripped: told,
+		Event: ev.ID(), Time: ev.OriginServerTS(),
 		Also: func(tx *store.Tx, at roomserver.Passed) error { return a.push.Invited(tx, at, ev, told) },
 	})
 	if err != nil {

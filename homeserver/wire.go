@@ -154,6 +154,7 @@ func (s *Server) makeServices(wakes bus.Bus) error {
 	s.services = appservice.New(appservice.Options{
 		DB: s.db, Bus: wakes, Accounts: s.accounts, Rooms: s.rooms, Services: registered, Log: s.logOf("appservice"),
 	})
+	s.rooms.OnOutside(s.services.Outside)
 	notices := s.o.Config.NoticesFrom()
 	s.accounts.Use(func(h *account.Hooks) {
 		h.Reserved = func(u matrix.UserID) bool { return u == notices || s.services.Reserves(u) }

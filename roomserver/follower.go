@@ -1,9 +1,11 @@
 package roomserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"astrocyte/bus"
@@ -30,6 +32,10 @@ type Follower struct {
 	// Gather is how long after it has taken some the follower waits before it takes the next ones, so that there are
 	// more of them to share a commit: a server at rest does the work at once, a busy one less often. 0: 50 ms.
 	Gather time.Duration
+	// Beside gives up to limit further positions behind one, in their order, at which there is something to do that is in
+	// no timeline: it passes as an event without a number. Who puts something there announces bus.Outside. nil: there is
+	// nothing.
+	Beside func(tx *store.Tx, after int64, limit int) ([]int64, error)
 	// Take does the work about some events, outside of any transaction, and gives what is to be written
 	// with the cursor, or nil. What it writes so is done exactly once; what it does by itself may be done
 	// again after a crash. An error means that all of them are tried again later.
@@ -69,7 +75,11 @@ func (r *Rooms) Follow(ctx context.Context, wakes bus.Bus, f Follower) error {
 		f.Node = r.process
 	}
 	return r.db.Alone(ctx, "follower "+f.Name, f.Node, followLease, func(ctx context.Context, l store.Lease) error {
-		news := wakes.Subscribe(bus.Room)
+		kinds := []bus.Kind{bus.Room}
+		if f.Beside != nil {
+			kinds = append(kinds, bus.Outside)
+		}
+		news := wakes.Subscribe(kinds...)
 		defer news.Close()
 		pause := followPause
 		for {
@@ -173,7 +183,7 @@ func (r *Rooms) followOn(ctx context.Context, f *Follower, l store.Lease) (int, 
 func (r *Rooms) passed(ctx context.Context, f *Follower) (from int64, events []Passed, err error) {
 	read := func(tx *store.Tx) (known bool, err error) {
 		if from, known, err = followerPos(tx, f.Name); err == nil && known {
-			events, err = passedAfter(tx, from, f.Batch)
+			events, err = f.after(tx, from)
 		}
 		return known, err
 	}
@@ -195,6 +205,23 @@ func (r *Rooms) passed(ctx context.Context, f *Follower) (from int64, events []P
 		return err
 	})
 	return from, events, err
+}
+
+// after reads what comes behind a position: of the timelines, and beside them.
+func (f *Follower) after(tx *store.Tx, pos int64) ([]Passed, error) {
+	events, err := passedAfter(tx, pos, f.Batch)
+	if err != nil || f.Beside == nil {
+		return events, err
+	}
+	beside, err := f.Beside(tx, pos, f.Batch)
+	if err != nil || len(beside) == 0 {
+		return events, err
+	}
+	for _, at := range beside {
+		events = append(events, Passed{Item: Item{Pos: at}})
+	}
+	slices.SortFunc(events, func(a, b Passed) int { return cmp.Compare(a.Pos, b.Pos) })
+	return events[:min(len(events), f.Batch)], nil
 }
 
 // Reached waits until a follower has taken all events that are there now, so that who acts on what it

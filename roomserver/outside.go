@@ -21,6 +21,9 @@ type Outside struct {
 	Sender     matrix.UserID
 	Via        matrix.ServerName // a server that is in the room
 	Stripped   []byte            // what the user is told of the room, or by which event it ended: a JSON list
+	// Event and Time are of the event by which it came, where Stripped does not tell them.
+	Event matrix.EventID
+	Time  int64
 	// Also writes what belongs to it in the same transaction, of which it is told the room and the position; nil:
 	// nothing.
 	Also func(tx *store.Tx, at Passed) error
@@ -55,12 +58,17 @@ func (r *Rooms) KeepOutside(ctx context.Context, o Outside) error {
 			return fmt.Errorf("keep the %s of %s: %w", o.Membership, o.User, err)
 		}
 		tx.Announce(bus.Change{Kind: bus.User, Key: string(o.User), Pos: pos})
-		if o.Also == nil {
-			return nil
+		at := Passed{Room: nid, Item: Item{Pos: pos}}
+		if err := r.tellOutside(tx, at, &o); err != nil || o.Also == nil {
+			return err
 		}
-		return o.Also(tx, Passed{Room: nid, Item: Item{Pos: pos}})
+		return o.Also(tx, at)
 	})
 }
+
+// OnOutside tells who is told of each membership in a room that this server is not in, in the transaction that keeps it.
+// It is called before anything is kept.
+func (r *Rooms) OnOutside(tell func(tx *store.Tx, at Passed, o *Outside) error) { r.tellOutside = tell }
 
 // FindOutside finds a membership in a room that this server is not in; false where this server is in the room,
 // or the user has nothing to do with it.
@@ -121,7 +129,7 @@ func (r *Rooms) LeaveOutside(ctx context.Context, was Outside, content map[strin
 	if err != nil {
 		return fmt.Errorf("write the end of a membership: %w", err)
 	}
-	was.Membership, was.Sender, was.Via, was.Also = matrix.Leave, was.User, "", also
+	was.Membership, was.Sender, was.Via, was.Event, was.Also = matrix.Leave, was.User, "", "", also
 	was.Stripped, err = json.Marshal([]Stripped{{
 		Content: raw, Sender: was.User, StateKey: string(was.User), Type: "m.room.member",
 		EventID: matrix.EventID("$" + randomText()), Time: r.now().UnixMilli(),

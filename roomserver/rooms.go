@@ -74,6 +74,7 @@ type Rooms struct {
 	queue        chan *wish
 	invites      func(ctx context.Context, inviter, target matrix.UserID) error
 	remote       Remote
+	tellOutside  func(tx *store.Tx, at Passed, o *Outside) error
 	keepRedacted time.Duration
 	purge        PurgeHooks
 	process      string // who holds the leases of followers
@@ -92,7 +93,7 @@ func New(o Options) *Rooms {
 		nids:   lru.New[matrix.RoomID, RoomNID](o.Memory / 16),
 		events: lru.New[int64, *Event](o.Memory * 5 / 16),
 		queue:  make(chan *wish, queueMost), keepRedacted: o.KeepRedacted, invites: o.MayInvite,
-		remote: alone(),
+		remote: alone(), tellOutside: func(*store.Tx, Passed, *Outside) error { return nil },
 	}
 }
 

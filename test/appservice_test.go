@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -48,6 +49,12 @@ type transaction struct {
 // startBridge starts a bridge, and a server on which it is registered.
 func startBridge(t *testing.T, dsn string) *bridge {
 	t.Helper()
+	return startBridgeOn(t, "localhost", func(registered story.Option) *story.Server { return story.Start(t, dsn, withSecret, registered) })
+}
+
+// startBridgeOn starts a bridge, and a server of a name as it is told.
+func startBridgeOn(t *testing.T, name string, start func(registered story.Option) *story.Server) *bridge {
+	t.Helper()
 	b := &bridge{t: t, news: make(chan struct{}, 1000)}
 	b.http = httptest.NewServer(b)
 	t.Cleanup(b.http.Close)
@@ -62,15 +69,15 @@ rate_limited: false
 protocols: [pigeon]
 de.sorunome.msc2409.push_ephemeral: true
 namespaces:
-  users: [{exclusive: true, regex: '@_bridge_.*:localhost'}]
-  aliases: [{exclusive: true, regex: '#_bridge_.*:localhost'}]
-`, b.http.URL, bridgeToken, serverToken)
+  users: [{exclusive: true, regex: '@_bridge_.*:%[4]s'}]
+  aliases: [{exclusive: true, regex: '#_bridge_.*:%[4]s'}]
+`, b.http.URL, bridgeToken, serverToken, regexp.QuoteMeta(name))
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b.hs = story.Start(t, dsn, withSecret, func(c *config.Config) { c.ApplicationServices = []string{filepath.Dir(file) + "/*.yaml"} })
+	b.hs = start(func(c *config.Config) { c.ApplicationServices = []string{filepath.Dir(file) + "/*.yaml"} })
 	b.bot = b.hs.Nobody()
-	b.bot.Name, b.bot.ID, b.bot.Token = "bridge", "@bridgebot:localhost", bridgeToken
+	b.bot.Name, b.bot.ID, b.bot.Token = "bridge", "@bridgebot:"+name, bridgeToken
 	return b
 }
 

@@ -34,6 +34,7 @@ func (r *Remote) Knock(ctx context.Context, e Entry) error {
 		}
 		return r.rooms.KeepOutside(ctx, roomserver.Outside{
 			Room: e.Room, Version: knock.Version().ID, User: e.User, Membership: matrix.Knock, Sender: e.User, Via: server, Stripped: told,
+			Event: knock.ID(), Time: knock.OriginServerTS(),
 		})
 	})
 }
