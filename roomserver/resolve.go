@@ -67,7 +67,7 @@ func (c *reception) resolve(ctx context.Context, u *unresolved) error {
 	if st != u.base {
 		c.fresh[st.NID()] = true
 	}
-	return c.r.noteLosses(ctx, c.room, changes)
+	return c.r.noteLosses(ctx, c.room, state.Lost(sets, got))
 }
 
 // resolve resolves states within the budget, or else in the lane of parked rooms.
@@ -142,12 +142,11 @@ func (r *Rooms) source(ctx context.Context, room RoomNID, made map[int64]*Event)
 	}
 }
 
-// noteLosses tells when a resolution changed what holds a room together. Such a thing is mostly an attack,
-// or servers that have lost each other.
-func (r *Rooms) noteLosses(ctx context.Context, room RoomNID, changes []state.Entry) error {
-	tuples := make([]int64, len(changes))
-	for i, c := range changes {
-		tuples[i] = c.Tuple
+// noteLosses tells when a resolution took from a room what one of the states had, and what holds the room
+// together. Such a thing is mostly an attack, or servers that have lost each other.
+func (r *Rooms) noteLosses(ctx context.Context, room RoomNID, tuples []int64) error {
+	if len(tuples) == 0 {
+		return nil
 	}
 	var keys map[int64]rules.StateKey
 	err := r.db.View(ctx, func(tx *store.Tx) (err error) {
@@ -155,14 +154,11 @@ func (r *Rooms) noteLosses(ctx context.Context, room RoomNID, changes []state.En
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("name what a resolution changed: %w", err)
+		return fmt.Errorf("name what a resolution took: %w", err)
 	}
-	for _, c := range changes {
-		if c.Event != 0 {
-			continue
-		}
+	for _, tuple := range tuples {
 		what := ""
-		switch key := keys[c.Tuple]; {
+		switch key := keys[tuple]; {
 		case key.Type == "m.room.create" || key.Type == "m.room.power_levels":
 			what = key.Type
 		case key.Type == "m.room.member" && r.ours(matrix.UserID(key.Key)):
@@ -170,7 +166,7 @@ func (r *Rooms) noteLosses(ctx context.Context, room RoomNID, changes []state.En
 		}
 		if what != "" {
 			resolutionLosses.WithLabelValues(what).Inc()
-			r.log.Warn("a state resolution took something from a room", "room", int64(room), "what", what, "key", keys[c.Tuple].Key)
+			r.log.Warn("a state resolution took something from a room", "room", int64(room), "what", what, "key", keys[tuple].Key)
 		}
 	}
 	return nil

@@ -19,8 +19,10 @@ const (
 	sendTime = time.Minute
 	// turns bounds the transactions that a server is sent before it stands in line again.
 	turns = 20
-	// pauseLeast and pauseMost bound how long a server that is not reached is left alone.
-	pauseLeast = 30 * time.Second
+	// pauseLeast and pauseMost bound how long a server that is not reached is left alone. One that says it is busy
+	// is there: it is asked again soon.
+	pauseLeast = 5 * time.Second
+	pauseBusy  = 2 * time.Second
 	pauseMost  = 24 * time.Hour
 	// maxDropped bounds the things that are dropped one after the other before the server is left alone.
 	maxDropped = 3
@@ -40,6 +42,9 @@ type failure struct {
 
 // serve sends to a server, one transaction after the other, until nothing waits, it fails, or others want a turn.
 func (s *Sender) serve(ctx context.Context, c claim) {
+	if c.greeting {
+		s.greetOne(ctx, c.server)
+	}
 	err := s.sendAll(ctx, c.server)
 	if err == nil {
 		return
@@ -202,10 +207,14 @@ func (s *Sender) fail(ctx context.Context, t *transaction, cause error) error {
 		if err != nil {
 			return err
 		}
-		f.pause = min(max(2*time.Duration(was)*time.Millisecond, pauseLeast), pauseMost)
-		f.wait = f.pause - f.pause/10 + rand.N(f.pause/5) // what failed together does not come back together
+		least := s.pause
 		var refused *peer.Refused
-		if errors.As(cause, &refused) && refused.RetryAfter > 0 {
+		if errors.As(cause, &refused) && refused.Status == http.StatusTooManyRequests {
+			least = pauseBusy
+		}
+		f.pause = min(max(2*time.Duration(was)*time.Millisecond, least), pauseMost)
+		f.wait = f.pause - f.pause/10 + rand.N(f.pause/5) // what failed together does not come back together
+		if refused != nil && refused.RetryAfter > 0 {
 			f.wait = refused.RetryAfter
 		}
 		return s.writeFailure(tx, t.server, f)

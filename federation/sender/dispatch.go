@@ -18,17 +18,19 @@ const (
 
 // claim is the right to send to a server, alone.
 type claim struct {
-	server  matrix.ServerName
-	probing bool // it was not reached last
+	server   matrix.ServerName
+	probing  bool // it was not reached last
+	greeting bool // it is greeted first
 }
 
 // dispatcher gives the servers for which something waits to goroutines, one each.
 type dispatcher struct {
 	*Sender
-	wg      sync.WaitGroup
-	ended   chan claim
-	running map[matrix.ServerName]claim
-	probing int
+	wg       sync.WaitGroup
+	ended    chan claim
+	running  map[matrix.ServerName]claim
+	probing  int
+	greeting int
 }
 
 // dispatch sends wherever something waits, until the context ends, and waits for what is under way.
@@ -53,6 +55,10 @@ func (s *Sender) dispatch(ctx context.Context) error {
 			wait = d.untilNext(ctx)
 		}
 		timer := time.NewTimer(wait)
+		greetings := s.greetings
+		if d.greeting == greetAtOnce || len(d.running) == parallel {
+			greetings = nil
+		}
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
@@ -60,6 +66,10 @@ func (s *Sender) dispatch(ctx context.Context) error {
 		case <-s.passing.wake:
 		case c := <-d.ended:
 			d.end(c)
+		case server := <-greetings:
+			if err := d.takeToGreet(ctx, server); err != nil && ctx.Err() == nil {
+				s.log.Warn("greet another server", "server", server, "error", err)
+			}
 		case <-renew.C:
 			if err := s.renew(ctx, d.servers()); err != nil && ctx.Err() == nil {
 				s.log.Warn("keep the claims to send to other servers", "error", err)
@@ -86,22 +96,33 @@ func (d *dispatcher) start(ctx context.Context) error {
 		fresh: free, probes: min(free, probes-d.probing), named: d.passing.waiting(free, d.running),
 	})
 	for _, c := range claims {
-		d.running[c.server] = c
-		if c.probing {
-			d.probing++
-		}
-		d.wg.Go(func() {
-			d.serve(ctx, c)
-			d.ended <- c
-		})
+		d.launch(ctx, c)
 	}
 	return err
+}
+
+// launch sends to a server that was taken, by a goroutine of its own.
+func (d *dispatcher) launch(ctx context.Context, c claim) {
+	d.running[c.server] = c
+	if c.probing {
+		d.probing++
+	}
+	if c.greeting {
+		d.greeting++
+	}
+	d.wg.Go(func() {
+		d.serve(ctx, c)
+		d.ended <- c
+	})
 }
 
 func (d *dispatcher) end(c claim) {
 	delete(d.running, c.server)
 	if c.probing {
 		d.probing--
+	}
+	if c.greeting {
+		d.greeting--
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"astrocyte/federation/peer"
 	"astrocyte/matrix"
 	"astrocyte/store"
@@ -25,8 +23,8 @@ const (
 )
 
 // greet tells the servers with which rooms are shared that this one is there again: to hear of it ends their pause, if
-// they could not reach it, and what was missed comes at once. It is an empty transaction. One that cannot be reached is
-// left alone.
+// they could not reach it, and what was missed comes at once. It hands them to the dispatcher, since a server is sent one
+// transaction at a time.
 func (s *Sender) greet(ctx context.Context) error {
 	_, first, err := s.db.Acquire(ctx, "federation greeting", s.node, greetAgain)
 	if err != nil || !first {
@@ -42,22 +40,42 @@ func (s *Sender) greet(ctx context.Context) error {
 	}
 	pace := time.NewTicker(greetPace)
 	defer pace.Stop()
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(greetAtOnce)
 	for _, server := range s.admitted(servers) {
 		select {
 		case <-ctx.Done():
+			return nil
 		case <-pace.C:
-			g.Go(func() error {
-				s.greetOne(ctx, server)
-				return nil
-			})
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case s.greetings <- server:
 		}
 	}
-	return g.Wait()
+	return nil
 }
 
-// greetOne sends an empty transaction.
+// takeToGreet takes a server to greet it, unless somebody sends to it already.
+func (d *dispatcher) takeToGreet(ctx context.Context, server matrix.ServerName) error {
+	if _, running := d.running[server]; running {
+		return nil
+	}
+	var claims []claim
+	err := d.db.Update(ctx, func(tx *store.Tx) (err error) {
+		claims, err = d.takeNamed(tx, []matrix.ServerName{server})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("claim a destination: %w", err)
+	}
+	for _, c := range claims {
+		c.greeting = true
+		d.launch(ctx, c)
+	}
+	return nil
+}
+
+// greetOne sends an empty transaction. A server that cannot be reached by it is left as it is.
 func (s *Sender) greetOne(ctx context.Context, server matrix.ServerName) {
 	now := s.now().UnixMilli()
 	t := &transaction{server: server}

@@ -25,6 +25,8 @@ type Options struct {
 	Encryption *e2ee.Encryption
 	Log        *slog.Logger
 	Now        func() time.Time
+	// Pause is how long a server that is not reached is left alone at first: five seconds where it is not said.
+	Pause time.Duration
 }
 
 const (
@@ -46,8 +48,11 @@ type Sender struct {
 	log      *slog.Logger
 	now      func() time.Time
 	node     string // who holds the claims
+	pause    time.Duration
 	passing  *passing
 	contacts *contacts
+
+	greetings chan matrix.ServerName // servers to greet
 
 	encryption *e2ee.Encryption
 }
@@ -60,9 +65,12 @@ func New(o Options) *Sender {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Pause == 0 {
+		o.Pause = pauseLeast
+	}
 	return &Sender{
 		db: o.DB, bus: o.Bus, rooms: o.Rooms, client: o.Client, encryption: o.Encryption, log: o.Log, now: o.Now, node: o.Rooms.Process(),
-		passing: newPassing(o.Now), contacts: newContacts(o.Now),
+		pause: o.Pause, passing: newPassing(o.Now), contacts: newContacts(o.Now), greetings: make(chan matrix.ServerName),
 	}
 }
 

@@ -35,10 +35,12 @@ type remote struct {
 	name matrix.ServerName
 	bob  matrix.UserID
 
-	mu      sync.Mutex
-	answers []func(t arrived) (status int, body string) // for the next transactions; then it takes them
-	arrived []arrived
-	news    chan struct{}
+	mu           sync.Mutex
+	answers      []func(t arrived) (status int, body string) // for the next transactions; then it takes them
+	arrived      []arrived
+	greeted      int // transactions without anything in them: they are answered, and not among the others
+	atOnce, most int // transactions that it had at the same time
+	news         chan struct{}
 }
 
 // arrived is a transaction that came.
@@ -84,16 +86,24 @@ func (r *remote) serve(w http.ResponseWriter, req *http.Request) {
 	if err != nil || len(a.PDUs) > 50 || len(a.EDUs) > 100 || !strings.HasPrefix(req.Header.Get("Authorization"), "X-Matrix ") {
 		r.t.Errorf("a transaction that is none: %v, %.200s", err, body)
 	}
+	greeting := len(a.PDUs)+len(a.EDUs) == 0
 	r.mu.Lock()
+	r.atOnce++
+	r.most = max(r.most, r.atOnce)
 	answer := func(arrived) (int, string) { return http.StatusOK, `{"pdus":{}}` }
-	if len(r.answers) > 0 {
+	if len(r.answers) > 0 && !greeting {
 		answer, r.answers = r.answers[0], r.answers[1:]
 	}
 	r.mu.Unlock()
 	var text string
 	a.Status, text = answer(a)
 	r.mu.Lock()
-	r.arrived = append(r.arrived, a)
+	r.atOnce--
+	if greeting {
+		r.greeted++
+	} else {
+		r.arrived = append(r.arrived, a)
+	}
 	r.mu.Unlock()
 	r.news <- struct{}{}
 	w.Header().Set("Content-Type", "application/json")
@@ -131,6 +141,13 @@ func (r *remote) all() []arrived {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]arrived(nil), r.arrived...)
+}
+
+// greetings is how often the server was greeted.
+func (r *remote) greetings() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.greeted
 }
 
 func labelOf(pdu json.RawMessage) string {
@@ -208,7 +225,7 @@ func start(t *testing.T, dsn string, remotes int) *world {
 }
 
 func (w *world) newSender() *sender.Sender {
-	return sender.New(sender.Options{DB: w.db, Bus: w.bus, Rooms: w.rooms, Client: w.client})
+	return sender.New(sender.Options{DB: w.db, Bus: w.bus, Rooms: w.rooms, Client: w.client, Pause: 30 * time.Second})
 }
 
 // runs runs a part until the test, or the returned function, ends it.

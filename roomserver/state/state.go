@@ -179,6 +179,20 @@ func Changes(old, young []Entry) []Entry {
 	return out
 }
 
+// Lost lists the tuples that one of some whole states has, and the one made of them has not.
+func Lost(sets [][]Entry, made []Entry) []int64 {
+	var lost []int64
+	for _, set := range sets {
+		for _, c := range Changes(set, made) {
+			if c.Event == removed {
+				lost = append(lost, c.Tuple)
+			}
+		}
+	}
+	slices.Sort(lost)
+	return slices.Compact(lost)
+}
+
 // unshared lists the tuples in the layers that only one of two states has, sorted.
 func unshared(a, b *State) []int64 {
 	var tuples []int64

@@ -113,3 +113,29 @@ func modelDiff(old, young map[int64]int64) []Difference {
 	slices.SortFunc(out, func(a, b Difference) int { return cmp.Compare(a.Tuple, b.Tuple) })
 	return out
 }
+
+func TestLost(t *testing.T) {
+	t.Parallel()
+	of := func(pairs ...[2]int64) (set []Entry) {
+		for _, p := range pairs {
+			set = append(set, Entry{Tuple: p[0], Event: p[1]})
+		}
+		return set
+	}
+	type pair = [2]int64
+	one := of(pair{1, 10}, pair{2, 20}, pair{3, 30})
+	two := of(pair{1, 11}, pair{3, 30}, pair{5, 50})
+	for _, c := range []struct {
+		made []Entry
+		want []int64
+	}{
+		{of(pair{1, 11}, pair{2, 20}, pair{3, 30}, pair{5, 50}), nil},
+		{of(pair{1, 12}, pair{2, 20}, pair{3, 31}, pair{5, 50}, pair{7, 70}), nil}, // changed is not lost
+		{of(pair{1, 10}, pair{2, 20}), []int64{3, 5}},
+		{nil, []int64{1, 2, 3, 5}},
+	} {
+		if got := Lost([][]Entry{one, two}, c.made); !slices.Equal(got, c.want) {
+			t.Errorf("%v of %v and %v has lost %v, not %v", c.made, one, two, c.want, got)
+		}
+	}
+}
