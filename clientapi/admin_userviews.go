@@ -3,7 +3,6 @@ package clientapi
 import (
 	"context"
 	"encoding/json"
-	"errors"
 
 	"astrocyte/account"
 	"astrocyte/httpapi"
@@ -18,7 +17,6 @@ func (a *API) adminUserViewRoutes(r *httpapi.Router) {
 	r.Handle("GET", user+"pushers", httpapi.Authed(a.adminPushers), admins)
 	r.Handle("GET", user+"accountdata", httpapi.Authed(a.adminAccountData), admins)
 	r.Handle("POST", user+"login", httpapi.Authed(a.adminLogin), admins)
-	r.Handle("GET", synapseV1+"event_reports/{id}", httpapi.Authed(a.adminReport), admins)
 }
 
 type adminMembershipsResponse struct {
@@ -116,34 +114,4 @@ func (a *API) adminLogin(ctx context.Context, c *httpapi.Caller, q *adminLoginRe
 type adminLoginRequest struct {
 	User matrix.UserID   `path:"userID"`
 	Body json.RawMessage `body:"whole,optional"` // nothing in it is heeded: the session ends with its device
-}
-
-// adminReport shows one report, with the event that it is about.
-//
-// Extension: GET /_synapse/admin/v1/event_reports/{reportId}
-func (a *API) adminReport(ctx context.Context, c *httpapi.Caller, q *adminReportRequest) (*adminReportDetail, error) {
-	r, found, err := a.policy.FindReport(ctx, q.ID)
-	if err != nil {
-		return nil, err
-	}
-	if !found {
-		return nil, matrix.NotFound("there is no report %d", q.ID)
-	}
-	answer := &adminReportDetail{adminReportEntry: newAdminReport(r)}
-	if r.Event != "" {
-		e, err := a.rooms.Event(ctx, viewer(overseer(c)), r.Room, r.Event)
-		if err == nil {
-			answer.Event, err = json.Marshal(e)
-		}
-		var gone *matrix.Error
-		if err != nil && !errors.As(err, &gone) {
-			return nil, err
-		}
-	}
-	return answer, nil
-}
-
-type adminReportDetail struct {
-	adminReportEntry
-	Event json.RawMessage `json:"event_json,omitempty"`
 }

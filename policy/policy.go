@@ -96,26 +96,3 @@ func (p *Policy) sender(ctx context.Context, r Report) (matrix.UserID, error) {
 	}
 	return e.Sender(), nil
 }
-
-// Reports reads up to limit reports before one, the newest first. before 0: from the newest on.
-func (p *Policy) Reports(ctx context.Context, before int64, limit int) (reports []Report, err error) {
-	err = p.db.View(ctx, func(tx *store.Tx) (err error) {
-		reports, err = readReports(tx, before, limit)
-		return err
-	})
-	return reports, err
-}
-
-// FindReport reads one report; false: there is none.
-func (p *Policy) FindReport(ctx context.Context, id int64) (r Report, found bool, err error) {
-	reports, err := p.Reports(ctx, id+1, 1)
-	if err != nil || len(reports) == 0 || reports[0].ID != id {
-		return r, false, err
-	}
-	return reports[0], true, nil
-}
-
-// Forget deletes a report that has been dealt with. One that is not there is none.
-func (p *Policy) Forget(ctx context.Context, id int64) error {
-	return p.db.Update(ctx, func(tx *store.Tx) error { return deleteReport(tx, id) })
-}

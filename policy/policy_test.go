@@ -47,23 +47,36 @@ func TestReportsAreKept(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		all, err := p.Reports(ctx, 0, 10)
-		if err != nil || len(all) != 3 {
-			t.Fatalf("the reports are %v, %v", all, err)
+		read := func(q policy.ReportQuery, want int) []policy.Report {
+			t.Helper()
+			q.Limit = 10
+			list, total, err := p.Reports(ctx, q)
+			if err != nil || len(list) != want || total != int64(want) {
+				t.Fatalf("the reports are %v, %d, %v", list, total, err)
+			}
+			return list
 		}
-		if r := all[2]; r.Reporter != alice || r.Room != room || r.Event != event || r.User != alice || r.Reason != "rude" || r.At != 42 {
-			t.Errorf("the first report is %+v", r)
+		ofEvent, ofUser, ofRoom := read(policy.ReportQuery{Of: policy.OfEvents}, 1)[0], read(policy.ReportQuery{Of: policy.OfUsers}, 1)[0], read(policy.ReportQuery{Of: policy.OfRooms}, 1)[0]
+		if r := ofEvent; r.Reporter != alice || r.Room != room || r.Event != event || r.User != alice || r.Reason != "rude" || r.At != 42 {
+			t.Errorf("the report of an event is %+v", r)
 		}
-		if r := all[1]; r.User != alice || r.Room != "" || r.Reason != "nul \x00" {
-			t.Errorf("the second report is %+v", r)
+		if r := ofUser; r.User != alice || r.Room != "" || r.Reason != "nul \x00" {
+			t.Errorf("the report of a user is %+v", r)
 		}
-		if err := p.Forget(ctx, all[1].ID); err != nil {
+		if r := ofRoom; r.Reporter != eve || r.Room != room || r.User != "" {
+			t.Errorf("the report of a room is %+v", r)
+		}
+		read(policy.ReportQuery{Of: policy.OfUsers, User: "lic"}, 1)
+		read(policy.ReportQuery{Of: policy.OfUsers, User: "%"}, 0)
+		read(policy.ReportQuery{Of: policy.OfUsers, Reporter: "alice"}, 0)
+		if err := p.Forget(ctx, policy.OfEvents, ofUser.ID); err == nil {
+			t.Error("the report of a user is forgotten as that of an event")
+		}
+		if err := p.Forget(ctx, policy.OfUsers, ofUser.ID); err != nil {
 			t.Fatal(err)
 		}
-		rest, err := p.Reports(ctx, all[0].ID, 10)
-		if err != nil || len(rest) != 1 || rest[0] != all[2] {
-			t.Errorf("before the last report are %v, %v", rest, err)
-		}
+		read(policy.ReportQuery{Of: policy.OfUsers}, 0)
+		read(policy.ReportQuery{Of: policy.OfEvents}, 1)
 		if err := p.Report(ctx, policy.Report{Reporter: eve, Room: room, Reason: string(make([]byte, 10_001))}); err == nil {
 			t.Error("a reason of any length is taken")
 		}
