@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"astrocyte/matrix"
 	"astrocyte/testkit"
 	"astrocyte/testkit/story"
 )
@@ -19,6 +20,7 @@ import (
 func (p *process) federate(notaries ...string) (name string) {
 	p.t.Helper()
 	name = story.OwnAddress(p.t)
+	p.name = matrix.ServerName(name)
 	tls := story.Certificate(p.t, name)
 	settings := fmt.Sprintf(`
 server_name: %s

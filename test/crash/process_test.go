@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"astrocyte/matrix"
 	"astrocyte/testkit/story"
 )
 
@@ -38,6 +39,7 @@ type process struct {
 	program   string
 	data      string
 	arguments []string
+	name      matrix.ServerName // where it federates
 	url       string
 	running   *exec.Cmd
 	ended     chan error // what came of it; nil: it was not started, or was ended
@@ -79,6 +81,9 @@ func freeAddress(t testing.TB) string {
 		}
 	}
 }
+
+// ServerName is the name of a server that federates.
+func (p *process) ServerName() matrix.ServerName { return p.name }
 
 // takeKey gives the node the signing key of another one of its server, which has been started.
 func (p *process) takeKey(other *process) {

@@ -106,8 +106,11 @@ func (f *Foreign) Signs(object []byte) []byte {
 	return signed
 }
 
+// Reached is a server that another one can ask: one that runs within the test, or beside it.
+type Reached interface{ ServerName() matrix.ServerName }
+
 // Asks sends a signed request to a server and gives the answer; an answer that is an error is given too.
-func (f *Foreign) Asks(s *Server, method, path string, body any) (JSON, error) {
+func (f *Foreign) Asks(s Reached, method, path string, body any) (JSON, error) {
 	f.t.Helper()
 	var raw json.RawMessage
 	err := f.Client.Do(context.Background(), s.ServerName(), peer.Request{Method: method, Path: path, Body: body, Into: &raw})

@@ -21,7 +21,7 @@ type ForeignRoom struct {
 }
 
 // Joins has a user of the foreign server join a room.
-func (f *Foreign) Joins(s *Server, user, room string) *ForeignRoom {
+func (f *Foreign) Joins(s Reached, user, room string) *ForeignRoom {
 	f.t.Helper()
 	r := &ForeignRoom{ID: matrix.RoomID(room), User: matrix.UserID("@" + user + ":" + string(f.Name)), f: f, state: map[rules.StateKey]*rules.Event{}}
 	versions := "?ver=10&ver=11&ver=12"
@@ -111,7 +111,7 @@ func (r *ForeignRoom) build(p *rules.Proto) *rules.Event {
 }
 
 // Sends sends a transaction to a server. Events may be given as such, or as JSON.
-func (f *Foreign) Sends(s *Server, txn string, pdus, edus []any) (JSON, error) {
+func (f *Foreign) Sends(s Reached, txn string, pdus, edus []any) (JSON, error) {
 	f.t.Helper()
 	body := map[string]any{"origin": f.Name, "origin_server_ts": time.Now().UnixMilli(), "edus": edus}
 	raw := make([]json.RawMessage, 0, len(pdus))
