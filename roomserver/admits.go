@@ -3,6 +3,8 @@ package roomserver
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
@@ -48,6 +50,83 @@ func (r *Rooms) Resident(ctx context.Context, room matrix.RoomID) (bool, error) 
 		return err
 	})
 	return in, err
+}
+
+// Door is a room as another server finds it that brings events.
+type Door struct {
+	Room    RoomNID
+	Version *rules.Version
+	Closed  string // why the room's access control list keeps the server out
+}
+
+// Doors finds rooms that this server is in. The others are missing from what it gives.
+func (r *Rooms) Doors(ctx context.Context, rooms []matrix.RoomID, origin matrix.ServerName) (map[matrix.RoomID]Door, error) {
+	out := make(map[matrix.RoomID]Door, len(rooms))
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		var nids []RoomNID
+		seen := make(map[matrix.RoomID]bool, len(rooms))
+		for _, id := range rooms {
+			if seen[id] || id == "" {
+				continue
+			}
+			seen[id] = true
+			nid, here, err := r.NID(tx, id)
+			if err != nil {
+				return fmt.Errorf("find room %s: %w", id, err)
+			}
+			if here {
+				nids = append(nids, nid)
+			}
+		}
+		nids, err := roomsWithServer(tx, nids, r.server)
+		if err != nil {
+			return err
+		}
+		heads, err := r.Heads(tx, nids)
+		if err != nil {
+			return fmt.Errorf("read the heads of %d rooms: %w", len(nids), err)
+		}
+		lists, err := r.accessLists(tx, heads)
+		if err != nil {
+			return fmt.Errorf("read the access control lists of %d rooms: %w", len(heads), err)
+		}
+		for nid, h := range heads {
+			d := Door{Room: nid}
+			if d.Version, err = version(h.Version); err != nil {
+				return err
+			}
+			if list := lists[nid]; list != nil && !list.ACL().Allows(origin) {
+				d.Closed = keptOut(origin, h.ID).Message
+			}
+			out[h.ID] = d
+		}
+		return nil
+	})
+	return out, err
+}
+
+// accessLists reads the access control lists of rooms.
+func (r *Rooms) accessLists(tx *store.Tx, heads map[RoomNID]Head) (map[RoomNID]*Event, error) {
+	tuple, some, err := r.states.Tuple(tx, rules.StateKey{Type: "m.room.server_acl"})
+	if err != nil || !some {
+		return nil, err
+	}
+	of := make(map[int64]RoomNID)
+	for nid, h := range heads {
+		st, err := r.states.Load(tx, h.Snap)
+		if err != nil {
+			return nil, err
+		}
+		if event, ok := st.Event(tuple); ok {
+			of[event] = nid
+		}
+	}
+	found, err := r.held(tx, slices.Collect(maps.Keys(of)))
+	lists := make(map[RoomNID]*Event, len(found))
+	for event, e := range found {
+		lists[of[event]] = e
+	}
+	return lists, err
 }
 
 // InRoom refuses a server that has no members in a room. A room that this server does not take part in
@@ -103,5 +182,9 @@ func (r *Rooms) admits(tx *store.Tx, h Head, server matrix.ServerName) error {
 	if err != nil || acl == nil || acl.ACL().Allows(server) {
 		return err
 	}
-	return matrix.Forbidden("the server %s is kept out of the room %s", server, h.ID)
+	return keptOut(server, h.ID)
+}
+
+func keptOut(server matrix.ServerName, room matrix.RoomID) *matrix.Error {
+	return matrix.Forbidden("the server %s is kept out of the room %s", server, room)
 }

@@ -35,6 +35,8 @@ type batch struct {
 	later   []func() error            // further writes of the wishes, done after the events are in
 	redact  []redaction
 
+	before prepared // looked up for all wishes at once
+
 	posting *posting  // what the wish that is being fulfilled was told by policy servers
 	awaited []awaited // redactions of events that are not here
 }
@@ -223,6 +225,9 @@ func (b *batch) load(snap int64) (*state.State, error) {
 // event finds an event of this batch or an older one.
 func (b *batch) event(nid int64) (*Event, error) {
 	if e, ok := b.byNID[nid]; ok {
+		return e, nil
+	}
+	if e, ok := b.before.events[nid]; ok {
 		return e, nil
 	}
 	return b.r.event(b.tx, nid)

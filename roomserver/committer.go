@@ -29,6 +29,10 @@ type wish struct {
 	// fulfil stages the wish on a batch. It may run again, on another batch, so it only sets what it
 	// sets anew. A refusal fails this wish alone, any other error the batch.
 	fulfil func(b *batch) error
+	// of is the reception of an event whose wish it is, or nil; ids are all events that this asks for by their ids, which
+	// are looked up with those of the other wishes.
+	of  *reception
+	ids []matrix.EventID
 	// refused is the last run's refusal.
 	refused error
 	done    chan error
@@ -38,11 +42,24 @@ type wish struct {
 // still be fulfilled: the caller has not been told, which a transaction id makes good.
 func (r *Rooms) commit(ctx context.Context, rooms []RoomNID, fulfil func(b *batch) error) error {
 	w := &wish{rooms: rooms, fulfil: fulfil, done: make(chan error, 1)}
+	if err := r.submit(ctx, w); err != nil {
+		return err
+	}
+	return w.wait(ctx)
+}
+
+// submit hands a wish to the committer.
+func (r *Rooms) submit(ctx context.Context, w *wish) error {
 	select {
 	case r.queue <- w:
+		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the committer: %w", ctx.Err())
 	}
+}
+
+// wait waits for the end of a wish.
+func (w *wish) wait(ctx context.Context) error {
 	select {
 	case err := <-w.done:
 		return err
@@ -130,6 +147,9 @@ func (r *Rooms) runBatch(ctx context.Context, tx *store.Tx, wishes []*wish) erro
 	b := newBatch(ctx, r, tx)
 	if err := b.lock(wishes); err != nil {
 		return fmt.Errorf("lock rooms: %w", err)
+	}
+	if err := b.prepare(wishes); err != nil {
+		return fmt.Errorf("look up what received events refer to: %w", err)
 	}
 	for _, w := range wishes {
 		mark := b.mark(w.rooms)

@@ -116,6 +116,8 @@ func (b *batch) held(nids []int64) (map[int64]*Event, error) {
 	for _, nid := range nids {
 		if e, ok := b.byNID[nid]; ok {
 			staged[nid] = e
+		} else if e, ok := b.before.events[nid]; ok {
+			staged[nid] = e
 		} else {
 			older = append(older, nid)
 		}

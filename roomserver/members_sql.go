@@ -50,6 +50,13 @@ func serverIn(tx *store.Tx, room RoomNID, server matrix.ServerName) (bool, error
 	return ok && n > 0, err
 }
 
+// roomsWithServer finds those of some rooms in which a server has joined members.
+func roomsWithServer(tx *store.Tx, rooms []RoomNID, server matrix.ServerName) ([]RoomNID, error) {
+	return store.Select(tx, func(r store.Row) (nid RoomNID, err error) { return nid, r.Scan(&nid) }, `
+		SELECT room_nid FROM room_servers
+		WHERE (shard, room_nid) IN {NIDS $1} AND server = $2 AND joined > 0`, store.List(rooms), string(server))
+}
+
 // serverInvited says whether a user of a server is invited to a room.
 func serverInvited(tx *store.Tx, room RoomNID, server matrix.ServerName) (bool, error) {
 	_, ok, err := store.One(tx, scanNID, `

@@ -50,20 +50,19 @@ func (b *batch) look(room RoomNID, ids []matrix.EventID) (*names, error) {
 			continue
 		}
 		in.of[id] = known{}
-		if storable(string(id)) {
+		if k, ok := b.before.ids[id]; ok {
+			in.found(id, k)
+		} else if storable(string(id)) {
 			older = append(older, id)
 		}
 	}
-	if len(older) == 0 {
-		return in, nil
-	}
-	rows, err := readKnown(b.tx, older)
-	if err != nil {
-		return nil, fmt.Errorf("look up %d event ids: %w", len(older), err)
-	}
-	for id, k := range rows {
-		if k.status != 0 || k.room == room {
-			in.of[id] = k
+	if len(older) > 0 {
+		rows, err := readKnown(b.tx, older)
+		if err != nil {
+			return nil, fmt.Errorf("look up %d event ids: %w", len(older), err)
+		}
+		for id, k := range rows {
+			in.found(id, k)
 		}
 	}
 	for _, n := range b.names {
@@ -72,6 +71,13 @@ func (b *batch) look(room RoomNID, ids []matrix.EventID) (*names, error) {
 		}
 	}
 	return in, nil
+}
+
+// found takes over what the database knows by an id.
+func (in *names) found(id matrix.EventID, k known) {
+	if k.status != 0 || k.room == in.room {
+		in.of[id] = k
+	}
 }
 
 // here finds an event of the room that is stored; false where it is not, or is of another room.

@@ -76,11 +76,10 @@ func (r *Rooms) receive(ctx context.Context, c *reception) (Status, error) {
 	}
 	for range tries {
 		var status Status
-		err = r.commit(ctx, []RoomNID{c.room}, func(b *batch) error {
-			var err error
-			status, err = c.take(b)
-			return err
-		})
+		w := c.wish(&status)
+		if err = r.submit(ctx, w); err == nil {
+			err = w.wait(ctx)
+		}
 		var open *unresolved
 		var lacking *Unrecommended
 		if errors.As(err, &lacking) && !c.hasty {

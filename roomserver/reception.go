@@ -82,7 +82,7 @@ func (c *reception) head() (*head, error) {
 	if c.entering != nil {
 		return h, c.entering.alone(c.b)
 	}
-	in, err := serverIn(c.b.tx, h.nid, c.r.server)
+	in, err := c.b.inside(h.nid)
 	if err == nil && !in {
 		err = ErrNotHere
 	}

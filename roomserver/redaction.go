@@ -3,6 +3,7 @@ package roomserver
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"astrocyte/matrix"
@@ -61,10 +62,14 @@ func (b *batch) redactBy(st *state.State, e, target *Event) error {
 
 // noteAwaited stages the effect of redactions that came before their target.
 func (b *batch) noteAwaited(h *head, target *Event) error {
-	by, err := awaitedBy(b.tx, h.nid, target.ID())
-	if err != nil {
-		return fmt.Errorf("look for redactions of %s: %w", target.ID(), err)
+	by, looked := b.before.awaited[target.ID()]
+	if !looked {
+		var err error
+		if by, err = awaitedBy(b.tx, h.nid, target.ID()); err != nil {
+			return fmt.Errorf("look for redactions of %s: %w", target.ID(), err)
+		}
 	}
+	by = slices.Clone(by)
 	for _, a := range b.awaited {
 		if a.room == h.nid && a.target == target.ID() {
 			by = append(by, a.by)

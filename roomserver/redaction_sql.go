@@ -37,6 +37,19 @@ func awaitedBy(tx *store.Tx, room RoomNID, target matrix.EventID) ([]int64, erro
 		room.Shard(), int64(room), string(target))
 }
 
+// awaitedIn finds the redactions in rooms that came before some targets. A target is of one room.
+func awaitedIn(tx *store.Tx, rooms []int64, targets []matrix.EventID, found func(room RoomNID, target matrix.EventID, by int64)) error {
+	return store.Each(tx, func(r store.Row) error {
+		var room RoomNID
+		var target matrix.EventID
+		var by int64
+		err := r.Scan(&room, &target, &by)
+		found(room, target, by)
+		return err
+	}, `SELECT room_nid, target, event_nid FROM awaited_redactions
+		WHERE (shard, room_nid) IN {NIDS $1} AND target {IN $2 TEXT}`, store.List(rooms), store.List(targets))
+}
+
 // replaceBytes replaces the stored bytes of an event.
 func replaceBytes(tx *store.Tx, nid int64, json []byte) error {
 	_, err := tx.Exec(`UPDATE event_json SET codec = 0, json = $3 WHERE shard = $1 AND event_nid = $2`, nid&0xff, nid, json)

@@ -58,17 +58,18 @@ func bundled(kind string) bool {
 // server may come after those that are about it.
 func (b *batch) writeRelations() error {
 	var rows [][]any
-	about := make(map[RoomNID][]matrix.EventID)
+	var about []int64
+	targets := make(map[matrix.EventID]RoomNID)
 	for _, s := range slices.Concat(b.staged, b.past) {
 		if s.draft == nil {
-			about[s.Room] = append(about[s.Room], s.ID())
+			about = append(about, s.NID)
 		}
 		rel, ok := relationIn(s.Content())
 		if !ok || !storable(s.Type()) || s.RedactedBy != 0 {
 			continue
 		}
 		if bundled(rel.kind) {
-			about[s.Room] = append(about[s.Room], rel.target)
+			targets[rel.target] = s.Room
 		}
 		rows = append(rows, []any{
 			s.Room.Shard(), int64(s.Room), string(rel.target), rel.kind, s.seq, s.NID, string(s.ID()),
@@ -78,10 +79,8 @@ func (b *batch) writeRelations() error {
 	if err := insertRelations(b.tx, rows); err != nil {
 		return err
 	}
-	for room, targets := range about {
-		if err := markRelated(b.tx, room, targets); err != nil {
-			return fmt.Errorf("mark what events are about: %w", err)
-		}
+	if err := markRelated(b.tx, about, targets); err != nil {
+		return fmt.Errorf("mark what events are about: %w", err)
 	}
 	return nil
 }

@@ -1,6 +1,9 @@
 package roomserver
 
 import (
+	"maps"
+	"slices"
+
 	"astrocyte/matrix"
 	"astrocyte/store"
 )
@@ -24,15 +27,28 @@ func deleteRelation(tx *store.Tx, e *Event, rel relation) error {
 	return err
 }
 
-// markRelated marks those of the events that others say more about than an annotation.
-func markRelated(tx *store.Tx, room RoomNID, ids []matrix.EventID) error {
-	nids, err := store.Select(tx, scanNID, `
-		SELECT event_nid FROM event_ids
-		WHERE event_id {IN $1 TEXT} AND room_nid = $2`, store.List(ids), int64(room))
-	if err != nil || len(nids) == 0 {
-		return err
+// markRelated marks those of the events that others say more about than an annotation. Some are given by their ids,
+// each with the room in which something is said about it.
+func markRelated(tx *store.Tx, nids []int64, targets map[matrix.EventID]RoomNID) error {
+	if len(targets) > 0 {
+		err := store.Each(tx, func(r store.Row) error {
+			var id matrix.EventID
+			var nid int64
+			var room RoomNID
+			err := r.Scan(&id, &nid, &room)
+			if targets[id] == room {
+				nids = append(nids, nid)
+			}
+			return err
+		}, `SELECT event_id, event_nid, room_nid FROM event_ids WHERE event_id {IN $1 TEXT}`, store.List(slices.Collect(maps.Keys(targets))))
+		if err != nil {
+			return err
+		}
 	}
-	_, err = tx.Exec(`
+	if len(nids) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(`
 		UPDATE events SET related = 1
 		WHERE (shard, event_nid) IN {NIDS $1} AND related = 0 AND EXISTS (
 			SELECT 1 FROM relations r

@@ -42,6 +42,15 @@ func (tx *Tx) Enqueue(j Job) error {
 	return nil
 }
 
+// Withdraw takes a job back that does not run: what it was asked for is done.
+func (tx *Tx) Withdraw(kind, key string) error {
+	_, err := tx.Exec(`DELETE FROM jobs WHERE kind = $1 AND key = $2 AND claim = 0`, kind, key)
+	if err != nil {
+		return fmt.Errorf("withdraw job %s: %w", kind, err)
+	}
+	return nil
+}
+
 // claimJobs takes up to n due jobs of a kind. Another may take them when the term is over.
 func (db *DB) claimJobs(ctx context.Context, kind string, n int, term time.Duration) (claimed []Job, err error) {
 	claim := rand.Int64N(1<<62) + 1

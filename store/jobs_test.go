@@ -318,3 +318,24 @@ func TestPostponedJobRests(t *testing.T) {
 		}
 	})
 }
+
+func TestWithdrawnJobDoesNotRun(t *testing.T) {
+	nodes(t, func(t *testing.T, a, b *store.DB) {
+		enqueue(t, a, store.Job{Kind: "k", Key: "taken back"}, store.Job{Kind: "k", Key: "stays"}, store.Job{Kind: "other", Key: "taken back"})
+		update(t, b, func(tx *store.Tx) error { return tx.Withdraw("k", "taken back") })
+		ran := make(chan string, 3)
+		for _, kind := range []string{"k", "other"} {
+			workers(t, store.JobHandler{Kind: kind, Do: func(_ context.Context, j store.Job) error {
+				ran <- j.Kind + " " + j.Key
+				return nil
+			}}, a)
+		}
+		empty(t, a)
+		close(ran)
+		for what := range ran {
+			if what == "k taken back" {
+				t.Error("a job ran that was taken back")
+			}
+		}
+	})
+}

@@ -45,6 +45,7 @@ type Inbound struct {
 	log       *slog.Logger
 	now       func() time.Time
 	turns     *turns
+	lanes     *lanes
 	lasting   map[string]takesEDU // by type: before the transaction is answered
 	passing   map[string]takesEDU // afterwards
 	late      *late
@@ -72,7 +73,7 @@ func New(o Options) *Inbound {
 	}
 	i := &Inbound{
 		db: o.DB, rooms: o.Rooms, keys: o.Keys, remote: o.Remote, ephemeral: o.Ephemeral, log: o.Log, now: o.Now,
-		turns: newTurns(), late: newLate(), lasting: make(map[string]takesEDU), passing: make(map[string]takesEDU),
+		turns: newTurns(), lanes: newLanes(), late: newLate(), lasting: make(map[string]takesEDU), passing: make(map[string]takesEDU),
 	}
 	if o.Encryption != nil {
 		for kind, takes := range o.Encryption.EDUs() {
@@ -94,6 +95,7 @@ func (i *Inbound) Run(ctx context.Context) error {
 	jobs, err := store.NewJobs(i.db,
 		store.JobHandler{Kind: jobReceive, Do: i.receiveRoom, Parallel: receivers, Patience: receiveTime},
 		store.JobHandler{Kind: jobFill, Do: i.fillRoom, Parallel: fillers, Patience: fillTime},
+		store.JobHandler{Kind: jobArrived, Do: i.receiveArrived, Parallel: receivers, Patience: receiveTime},
 	)
 	if err != nil {
 		return err
@@ -101,6 +103,9 @@ func (i *Inbound) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return jobs.Run(ctx) })
 	g.Go(func() error { return i.keepHouse(ctx) })
+	for _, lane := range i.lanes.of {
+		g.Go(func() error { return i.runLane(ctx, lane) })
+	}
 	return g.Wait()
 }
 

@@ -10,20 +10,12 @@ import (
 	"astrocyte/matrix/canonicaljson"
 	"astrocyte/roomserver"
 	"astrocyte/roomserver/rules"
-	"astrocyte/store"
 )
-
-// place is a room, as far as a transaction is concerned.
-type place struct {
-	nid     roomserver.RoomNID
-	version *rules.Version
-	closed  string // why events of it are not taken from this server
-}
 
 // judged is an event that is good as far as can be said without its room.
 type judged struct {
 	ev   *rules.Event
-	room *place
+	room roomserver.RoomNID
 	came int64
 }
 
@@ -33,38 +25,37 @@ type judged struct {
 // Spec: SS "Checks performed on receipt of a PDU", 1 to 3; CS "Server Access Control Lists (ACLs) for rooms".
 func (i *Inbound) judge(ctx context.Context, t Transaction) ([]*judged, Results, error) {
 	results := make(Results, len(t.PDUs))
-	rooms := make(map[matrix.RoomID]*place)
+	names := i.roomsOf(t)
+	doors, err := i.rooms.Doors(ctx, names, t.Origin)
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the rooms of a transaction: %w", err)
+	}
 	var good []*judged
 	var events []*rules.Event
-	for _, raw := range t.PDUs {
-		id, _ := canonicaljson.Field(raw, "room_id")
-		name, is := canonicaljson.Text(id)
-		if !is {
-			i.refuse(t, "", errors.New("an event without a room"))
+	for n, raw := range t.PDUs {
+		name := names[n]
+		if name == "" {
 			continue
 		}
-		at, err := i.place(ctx, rooms, matrix.RoomID(name), t.Origin)
-		if err != nil {
-			return nil, nil, err
-		}
-		if at.version == nil {
-			if err := i.foreign(ctx, t, matrix.RoomID(name), raw); err != nil {
+		at, here := doors[name]
+		if !here {
+			if err := i.foreign(ctx, t, name, raw); err != nil {
 				return nil, nil, err
 			}
 			continue
 		}
-		ev, err := rules.Read(at.version, raw)
+		ev, err := rules.Read(at.Version, raw)
 		switch {
 		case err != nil:
 			i.refuse(t, "", err)
-		case at.closed != "":
-			results[ev.ID()] = Result{at.closed}
-			i.refuse(t, ev.ID(), errors.New(at.closed))
-		case string(ev.RoomID()) != name:
+		case at.Closed != "":
+			results[ev.ID()] = Result{at.Closed}
+			i.refuse(t, ev.ID(), errors.New(at.Closed))
+		case ev.RoomID() != name:
 			results[ev.ID()] = Result{"the event is of another room"}
 		default:
 			results[ev.ID()] = Result{}
-			good, events = append(good, &judged{ev: ev, room: at}), append(events, ev)
+			good, events = append(good, &judged{ev: ev, room: at.Room}), append(events, ev)
 		}
 	}
 	if len(good) == 0 {
@@ -99,31 +90,19 @@ func (i *Inbound) refuse(t Transaction, id matrix.EventID, err error) {
 	i.log.Info("an event of another server is not taken", "origin", t.Origin, "event", id, "error", err)
 }
 
-// place finds what there is to know of a room. Without a version it is not known here.
-func (i *Inbound) place(ctx context.Context, known map[matrix.RoomID]*place, room matrix.RoomID, origin matrix.ServerName) (*place, error) {
-	if at := known[room]; at != nil {
-		return at, nil
+// roomsOf names the rooms of the events of a transaction, one by one. Where an event names none, that is empty.
+func (i *Inbound) roomsOf(t Transaction) []matrix.RoomID {
+	names := make([]matrix.RoomID, len(t.PDUs))
+	for n, raw := range t.PDUs {
+		id, _ := canonicaljson.Field(raw, "room_id")
+		name, is := canonicaljson.Text(id)
+		if !is || name == "" {
+			i.refuse(t, "", errors.New("an event without a room"))
+			continue
+		}
+		names[n] = matrix.RoomID(name)
 	}
-	at := &place{}
-	known[room] = at
-	in, err := i.rooms.Resident(ctx, room)
-	if err != nil || !in {
-		return at, err
-	}
-	if at.version, _, err = i.rooms.Version(ctx, room); err != nil {
-		return nil, fmt.Errorf("find the version of %s: %w", room, err)
-	}
-	var kept *matrix.Error
-	if err := i.rooms.Admits(ctx, room, origin); errors.As(err, &kept) {
-		at.closed = kept.Message
-	} else if err != nil {
-		return nil, err
-	}
-	err = i.db.View(ctx, func(tx *store.Tx) (err error) {
-		at.nid, _, err = i.rooms.NID(tx, room)
-		return err
-	})
-	return at, err
+	return names
 }
 
 // foreign takes an event of a room that this server is not in: the end of an invite or a knock of a user of ours.

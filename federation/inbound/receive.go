@@ -55,8 +55,13 @@ func (i *Inbound) receiveRoom(ctx context.Context, j store.Job) error {
 			return i.again(ctx, room, j, false)
 		}
 		var done, aside []matrix.EventID
-		for _, s := range inOrder(events) {
-			status, err := i.rooms.ReceiveAtHand(ctx, s.ev)
+		events = inOrder(events)
+		together := i.rooms.ReceiveAll(ctx, eventsOf(events))
+		for n, s := range events {
+			status, err := together[n].Status, together[n].Err
+			if !atRest(err) { // by itself: a state is to be made before, or one before it was not there yet
+				status, err = i.rooms.ReceiveAtHand(ctx, s.ev)
+			}
 			var gap *roomserver.Gap
 			var lacking *roomserver.Unrecommended
 			switch {
@@ -91,6 +96,11 @@ func (i *Inbound) release(tx *store.Tx, room roomserver.RoomNID, done []matrix.E
 	if err := unstage(tx, room, done); err != nil {
 		return err
 	}
+	return i.free(tx, room, done)
+}
+
+// free lets events be received that were put aside, and wait for those that are done.
+func (i *Inbound) free(tx *store.Tx, room roomserver.RoomNID, done []matrix.EventID) error {
 	rows, err := readAside(tx, room, receiveMost)
 	if err != nil || len(rows) == 0 {
 		return err
@@ -117,6 +127,12 @@ func (i *Inbound) release(tx *store.Tx, room roomserver.RoomNID, done []matrix.E
 		return err
 	}
 	return tx.Enqueue(store.Job{Kind: jobReceive, Key: room.String(), Delay: freeAfter})
+}
+
+// atRest says of what came of an event that it would be the same once more.
+func atRest(err error) bool {
+	var wrong *matrix.Error
+	return err == nil || errors.As(err, &wrong)
 }
 
 // settled says whether an event need not be received again: it was, or it is refused.

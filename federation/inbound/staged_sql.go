@@ -24,10 +24,20 @@ func deleteAnswers(tx *store.Tx, before int64) error {
 	return err
 }
 
-// countStaged counts the events of a room that wait.
-func countStaged(tx *store.Tx, room roomserver.RoomNID) (int64, error) {
-	n, _, err := store.One(tx, scanInt, `SELECT count(*) FROM inbound_pdus WHERE shard = $1 AND room_nid = $2`, room.Shard(), int64(room))
-	return n, err
+// countStaged counts the events of rooms that wait.
+func countStaged(tx *store.Tx, rooms []roomserver.RoomNID) (map[roomserver.RoomNID]int, error) {
+	waiting := make(map[roomserver.RoomNID]int)
+	if len(rooms) == 0 {
+		return waiting, nil
+	}
+	err := store.Each(tx, func(r store.Row) error {
+		var room roomserver.RoomNID
+		var n int
+		err := r.Scan(&room, &n)
+		waiting[room] = n
+		return err
+	}, `SELECT room_nid, count(*) FROM inbound_pdus WHERE (shard, room_nid) IN {NIDS $1} GROUP BY room_nid`, store.List(rooms))
+	return waiting, err
 }
 
 // countReady counts those for which nothing has to be fetched, as far as is known.
@@ -37,11 +47,11 @@ func countReady(tx *store.Tx, room roomserver.RoomNID) (int64, error) {
 	return n, err
 }
 
-func stage(tx *store.Tx, origin matrix.ServerName, room roomserver.RoomNID, events []*judged) error {
+func stage(tx *store.Tx, origin matrix.ServerName, events []*judged) error {
 	rows := make([][]any, len(events))
 	for i, e := range events {
 		rows[i] = []any{
-			room.Shard(), int64(room), string(e.ev.ID()), e.came, string(origin), int64(0), int64(0), int64(0), e.ev.Bytes(),
+			e.room.Shard(), int64(e.room), string(e.ev.ID()), e.came, string(origin), int64(0), int64(0), int64(0), e.ev.Bytes(),
 		}
 	}
 	_, err := tx.Bulk(store.Bulk{
@@ -98,6 +108,19 @@ func unstage(tx *store.Tx, room roomserver.RoomNID, events []matrix.EventID) err
 	_, err := tx.Exec(`DELETE FROM inbound_pdus WHERE shard = $1 AND room_nid = $2 AND event_id {IN $3 TEXT}`,
 		room.Shard(), int64(room), store.List(events))
 	return err
+}
+
+// unstageAll forgets events of some rooms.
+func unstageAll(tx *store.Tx, rooms []roomserver.RoomNID, events []matrix.EventID) error {
+	_, err := tx.Exec(`DELETE FROM inbound_pdus WHERE (shard, room_nid) IN {NIDS $1} AND event_id {IN $2 TEXT}`,
+		store.List(rooms), store.List(events))
+	return err
+}
+
+// withAside finds those of some rooms in which events were put aside.
+func withAside(tx *store.Tx, rooms []roomserver.RoomNID) ([]roomserver.RoomNID, error) {
+	return store.Select(tx, func(r store.Row) (nid roomserver.RoomNID, err error) { return nid, r.Scan(&nid) }, `
+		SELECT DISTINCT room_nid FROM inbound_pdus WHERE (shard, room_nid) IN {NIDS $1} AND gap = 1`, store.List(rooms))
 }
 
 // putAside notes that what is before events has to be fetched.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"astrocyte/matrix"
@@ -108,34 +110,34 @@ func (i *Inbound) keep(ctx context.Context, t Transaction, events []*judged, res
 			return nil, err
 		}
 	}
+	var a *arrival
 	err = i.db.Update(ctx, func(tx *store.Tx) error {
-		crowd = nil
+		crowd, a = nil, nil
 		byRoom := make(map[roomserver.RoomNID][]*judged)
 		for n, e := range events {
 			e.came = first + int64(n)
-			byRoom[e.room.nid] = append(byRoom[e.room.nid], e)
+			byRoom[e.room] = append(byRoom[e.room], e)
 		}
+		waiting, err := countStaged(tx, slices.Collect(maps.Keys(byRoom)))
+		if err != nil {
+			return err
+		}
+		var good []*judged
 		for room, some := range byRoom {
-			waiting, err := countStaged(tx, room)
-			if err != nil {
-				return err
-			}
-			if waiting+int64(len(some)) > maxStaged {
+			if waiting[room]+len(some) > maxStaged {
 				for _, e := range some {
 					results[e.ev.ID()] = Result{"too many events of the room wait to be looked at"}
 				}
 				refused.WithLabelValues("room").Add(float64(len(some)))
 				continue
 			}
-			if err := stage(tx, t.Origin, room, some); err != nil {
-				return err
-			}
-			if err := tx.Enqueue(store.Job{Kind: jobReceive, Key: room.String()}); err != nil {
-				return err
-			}
-			if waiting+int64(len(some)) > crowded {
+			good = append(good, some...)
+			if waiting[room]+len(some) > crowded {
 				crowd = append(crowd, room)
 			}
+		}
+		if a, err = i.arrive(tx, t, good); err != nil {
+			return err
 		}
 		answer, err := json.Marshal(results)
 		if err != nil {
@@ -143,6 +145,9 @@ func (i *Inbound) keep(ctx context.Context, t Transaction, events []*judged, res
 		}
 		return writeAnswer(tx, t.Origin, t.ID, i.now().UnixMilli(), answer)
 	})
+	if err == nil {
+		err = i.bring(ctx, a)
+	}
 	return crowd, err
 }
 
