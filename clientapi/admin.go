@@ -27,6 +27,7 @@ func (a *API) adminRoutes(r *httpapi.Router) {
 	a.adminTaskRoutes(r)
 	a.adminFederationRoutes(r)
 	a.adminMediaRoutes(r)
+	a.adminQuarantineRoutes(r)
 	a.adminDoctorRoutes(r)
 }
 

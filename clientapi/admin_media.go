@@ -31,7 +31,7 @@ type adminMediaEntry struct {
 	Created     int64   `json:"created_ts"`
 	Accessed    int64   `json:"last_access_ts"`
 	Quarantined bool    `json:"quarantined"`
-	Safe        bool    `json:"safe_from_quarantine"` // there is no such thing here
+	Safe        bool    `json:"safe_from_quarantine"`
 }
 
 type adminUserMediaResponse struct {
@@ -58,7 +58,7 @@ func (a *API) adminUserMedia(ctx context.Context, _ *httpapi.Caller, q *adminUse
 	answer := &adminUserMediaResponse{Media: []adminMediaEntry{}, Total: total, Next: q.next(len(files), total)}
 	for _, f := range files {
 		answer.Media = append(answer.Media, adminMediaEntry{
-			MediaID: f.ID.Media, Type: f.ContentType, Size: f.Size, Name: optional(f.Name), Created: f.Created, Accessed: f.Accessed, Quarantined: f.Quarantined,
+			MediaID: f.ID.Media, Type: f.ContentType, Size: f.Size, Name: optional(f.Name), Created: f.Created, Accessed: f.Accessed, Quarantined: f.Quarantined, Safe: f.Protected,
 		})
 	}
 	return answer, nil

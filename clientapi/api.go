@@ -13,6 +13,7 @@ import (
 
 	"astrocyte/account"
 	"astrocyte/appservice"
+	"astrocyte/attached"
 	"astrocyte/config"
 	"astrocyte/delayed"
 	"astrocyte/e2ee"
@@ -37,6 +38,7 @@ type Parts struct {
 	Rooms      *roomserver.Rooms
 	Ephemeral  *ephemeral.Ephemeral
 	Media      *media.Repository
+	Attached   *attached.Attached
 	Policy     *policy.Policy
 	Delayed    *delayed.Delayed
 	Services   *appservice.Services // nil: none
@@ -64,6 +66,7 @@ type API struct {
 	version    matrix.RoomVersion
 	ephemeral  *ephemeral.Ephemeral
 	media      *media.Repository
+	attached   *attached.Attached
 	policy     *policy.Policy
 	delayed    *delayed.Delayed
 	services   *appservice.Services
@@ -91,7 +94,7 @@ func New(p Parts) *API {
 		delayed:  p.Delayed,
 		server:   p.Server, publicURL: p.PublicURL, support: p.Support, accounts: p.Accounts, rooms: p.Rooms, version: p.DefaultVersion, ephemeral: p.Ephemeral, push: p.Push, encryption: p.Encryption,
 		calls: p.Calls, limiter: p.Limiter, now: p.Now, position: p.Position,
-		media: p.Media, search: p.Search, remote: p.Remote, sender: p.Sender,
+		media: p.Media, attached: p.Attached, search: p.Search, remote: p.Remote, sender: p.Sender,
 		policy: p.Policy,
 	}
 }

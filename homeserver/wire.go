@@ -93,7 +93,8 @@ func (s *Server) makeParts(ctx context.Context) error {
 		return err
 	}
 	s.runs("media", s.media.Run)
-	s.runs("attached", attached.New(attached.Options{DB: s.db, Bus: wakes, Rooms: s.rooms, Media: s.media}).Run)
+	shown := attached.New(attached.Options{DB: s.db, Bus: wakes, Rooms: s.rooms, Media: s.media})
+	s.runs("attached", shown.Run)
 
 	encryption := e2ee.New(e2ee.Options{
 		DB: s.db, Server: c.ServerName, Accounts: s.accounts, Rooms: s.rooms, Bus: wakes, Folder: c.DataDir, TellNames: c.Federation.DeviceNames, Log: s.logOf("e2ee"), Now: s.now,
@@ -135,7 +136,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 	news.Routes(s.router)
 	clientapi.New(clientapi.Parts{
 		Server: c.ServerName, PublicURL: c.PublicURL, Support: c.Support, Accounts: s.accounts, Rooms: s.rooms,
-		Ephemeral: passing, Push: pushing, Encryption: encryption, Media: s.media, Search: s.search, Remote: s.remote, Sender: s.sender, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
+		Ephemeral: passing, Push: pushing, Encryption: encryption, Media: s.media, Attached: shown, Search: s.search, Remote: s.remote, Sender: s.sender, Position: syncapi.Position, DefaultVersion: c.Rooms.DefaultVersion,
 		Services: s.services,
 		Delayed:  later,
 		Policy:   s.policy,

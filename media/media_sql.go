@@ -5,16 +5,16 @@ import (
 	"astrocyte/store"
 )
 
-const mediaColumns = `origin, media_id, user_id, hash, media.size, content_type, filename, created, accessed, expires, public, quarantined`
+const mediaColumns = `origin, media_id, user_id, hash, media.size, content_type, filename, created, accessed, expires, public, quarantined, protected`
 
 func scanMedia(row store.Row) (*File, error) {
 	f := new(File)
 	var hash []byte
-	var public, quarantined int64
+	var public, quarantined, protected int64
 	err := row.Scan(&f.ID.Origin, &f.ID.Media, &f.Uploader, &hash, &f.Size, &f.ContentType, &f.Name, &f.Created, &f.accessed, &f.expires,
-		&public, &quarantined)
+		&public, &quarantined, &protected)
 	f.arrived = copy(f.Hash[:], hash) == len(f.Hash)
-	f.Public, f.quarantined = public != 0, quarantined != 0
+	f.Public, f.quarantined, f.protected = public != 0, quarantined != 0, protected != 0
 	return f, err
 }
 
@@ -95,6 +95,22 @@ func mediaOfUser(tx *store.Tx, user matrix.UserID, after string, limit int) ([]*
 
 func quarantineMedia(tx *store.Tx, id ID, on bool) (bool, error) {
 	n, err := tx.Exec(`UPDATE media SET quarantined = $1 WHERE origin = $2 AND media_id = $3`, flag(on), string(id.Origin), id.Media)
+	return n == 1, err
+}
+
+// quarantineOf gives a user's files to nobody, but for those that are protected.
+func quarantineOf(tx *store.Tx, user matrix.UserID) (int64, error) {
+	return tx.Exec(`UPDATE media SET quarantined = 1 WHERE user_id = $1 AND quarantined = 0 AND protected = 0`, string(user))
+}
+
+// quarantineUnprotected does so with one file; 0: it was so, or is protected, or not there.
+func quarantineUnprotected(tx *store.Tx, id ID) (int64, error) {
+	return tx.Exec(`UPDATE media SET quarantined = 1 WHERE origin = $1 AND media_id = $2 AND quarantined = 0 AND protected = 0`,
+		string(id.Origin), id.Media)
+}
+
+func protectMedia(tx *store.Tx, id ID, on bool) (bool, error) {
+	n, err := tx.Exec(`UPDATE media SET protected = $1 WHERE origin = $2 AND media_id = $3`, flag(on), string(id.Origin), id.Media)
 	return n == 1, err
 }
 

@@ -2,6 +2,7 @@ package media
 
 import (
 	"context"
+	"fmt"
 
 	"astrocyte/matrix"
 	"astrocyte/store"
@@ -37,10 +38,66 @@ func (r *Repository) DeleteOf(ctx context.Context, user matrix.UserID) (n int, e
 	return n, err
 }
 
-// Quarantine gives a file to nobody any more, or again. Its bytes stay, for who has to look at them.
+// Quarantine gives a file to nobody any more, or again. Its bytes stay, for who has to look at them. A file that is
+// protected is not put into quarantine.
 func (r *Repository) Quarantine(ctx context.Context, id ID, on bool) error {
 	return r.db.Update(ctx, func(tx *store.Tx) error {
-		found, err := quarantineMedia(tx, id, on)
+		f, found, err := mediaOf(tx, id)
+		switch {
+		case err != nil:
+			return err
+		case !found:
+			return errUnknown
+		case on && f.protected:
+			return matrix.Forbidden("this file is protected from quarantine")
+		}
+		_, err = quarantineMedia(tx, id, on)
+		return err
+	})
+}
+
+// QuarantineOf gives the files that a user has uploaded to nobody any more, but for those that are protected, and tells
+// how many these are.
+func (r *Repository) QuarantineOf(ctx context.Context, user matrix.UserID) (n int64, err error) {
+	if user == "" {
+		return 0, matrix.InvalidParam("whose files?")
+	}
+	err = r.db.Update(ctx, func(tx *store.Tx) (err error) {
+		n, err = quarantineOf(tx, user)
+		return err
+	})
+	return n, err
+}
+
+// QuarantineShown gives the files that some events show to nobody any more, but for those that are protected, and tells
+// how many these are.
+func (r *Repository) QuarantineShown(tx *store.Tx, events []int64) (n int64, err error) {
+	ids, err := r.ShownBy(tx, events)
+	for _, id := range ids {
+		fresh, err := quarantineUnprotected(tx, id)
+		if err != nil {
+			return 0, fmt.Errorf("quarantine %s: %w", id, err)
+		}
+		n += fresh
+	}
+	return n, err
+}
+
+// ShownBy lists the files that some events show, each once.
+func (r *Repository) ShownBy(tx *store.Tx, events []int64) (ids []ID, err error) {
+	refs, err := refsOf(tx, events)
+	for i, ref := range refs { // those of a file are side by side
+		if i == 0 || ref.id != refs[i-1].id {
+			ids = append(ids, ref.id)
+		}
+	}
+	return ids, err
+}
+
+// Protect keeps a file from being put into quarantine, or ends that.
+func (r *Repository) Protect(ctx context.Context, id ID, on bool) error {
+	return r.db.Update(ctx, func(tx *store.Tx) error {
+		found, err := protectMedia(tx, id, on)
 		if err == nil && !found {
 			err = errUnknown
 		}

@@ -11,6 +11,7 @@ import (
 type Overseen struct {
 	*File
 	Quarantined bool
+	Protected   bool
 	Accessed    int64 // milliseconds, to about a day
 }
 
@@ -20,12 +21,27 @@ func (r *Repository) FilesOf(ctx context.Context, user matrix.UserID, skip int64
 		list = nil
 		files, n, err := filesOf(tx, user, skip, limit)
 		for _, f := range files {
-			list = append(list, Overseen{f, f.quarantined, f.accessed})
+			list = append(list, Overseen{f, f.quarantined, f.protected, f.accessed})
 		}
 		total = n
 		return err
 	})
 	return list, total, err
+}
+
+// Oversee shows a file, whether it is given to anybody or not.
+func (r *Repository) Oversee(ctx context.Context, id ID) (o Overseen, err error) {
+	err = r.db.View(ctx, func(tx *store.Tx) error {
+		f, found, err := mediaOf(tx, id)
+		if err == nil && !found {
+			err = errUnknown
+		}
+		if err == nil {
+			o = Overseen{f, f.quarantined, f.protected, f.accessed}
+		}
+		return err
+	})
+	return o, err
 }
 
 // UserUsage is what a user has uploaded.

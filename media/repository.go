@@ -127,6 +127,7 @@ type File struct {
 	place       string
 	arrived     bool
 	quarantined bool
+	protected   bool
 	accessed    int64
 	expires     int64
 }

@@ -50,3 +50,68 @@ func TestAdministratorOverseesMedia(t *testing.T) {
 		alice.IsRefused(matrix.CodeForbidden, 403, "DELETE", adminV1+"users/"+bob.ID+"/media", nil)
 	})
 }
+
+// TestAdministratorQuarantinesAtOnce puts what a room shows, and what a user has uploaded, into quarantine, but for what
+// is protected.
+func TestAdministratorQuarantinesAtOnce(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		hs := story.Start(t, dsn, withSecret)
+		root, alice, bob := administrator(t, hs, "root"), hs.User("alice"), hs.User("bob")
+		room := alice.CreatesRoom()
+		bob.Joins(room)
+		upload := func(u *story.User, text string) string {
+			t.Helper()
+			uri := u.Must("POST", "/_matrix/media/v3/upload?filename=a.txt", text).At("content_uri").Text()
+			return strings.TrimPrefix(uri, "mxc://localhost/")
+		}
+		given := func(id string, is bool) {
+			t.Helper()
+			answer, _ := alice.Fetches("/_matrix/client/v1/media/download/localhost/" + id)
+			if (answer.StatusCode == 200) != is {
+				t.Errorf("%s is answered by %d, want it given: %v", id, answer.StatusCode, is)
+			}
+		}
+		shown, sticker, others, hidden := upload(alice, "shown"), upload(alice, "a sticker"), upload(bob, "of bob"), upload(alice, "not in the room")
+		for _, id := range []string{shown, sticker, others} {
+			alice.SendsEvent(room, "m.room.message", "t"+id, map[string]any{"msgtype": "m.file", "body": "a.txt", "url": "mxc://localhost/" + id})
+		}
+		alice.SendsEvent(room, "m.room.message", "away", map[string]any{"msgtype": "m.file", "body": "b.txt", "url": "mxc://elsewhere.org/abc"})
+		root.Finds("the files of the room", adminV1+"room/"+room+"/media", func(a story.JSON) bool { return len(a.At("local").List()) == 3 && a.At("remote", 0).Text() == "mxc://elsewhere.org/abc" })
+
+		root.Must("POST", adminV1+"media/protect/"+sticker, `{}`)
+		root.IsRefused(matrix.CodeForbidden, 403, "POST", adminV1+"media/quarantine/localhost/"+sticker, `{}`)
+		if n := root.Must("POST", adminV1+"room/"+room+"/media/quarantine", `{}`).At("num_quarantined").Int(); n != 2 {
+			t.Errorf("%d files of the room are in quarantine", n)
+		}
+		given(shown, false)
+		given(others, false)
+		given(sticker, true)
+		given(hidden, true)
+		if n := root.Must("POST", adminV1+"user/"+alice.ID+"/media/quarantine", `{}`).At("num_quarantined").Int(); n != 1 {
+			t.Errorf("%d files of alice are in quarantine now", n)
+		}
+		given(hidden, false)
+		given(sticker, true)
+		if f := root.Reads(adminV1 + "media/localhost/" + sticker).At("media_info"); !f.At("safe_from_quarantine").Bool() || f.At("user_id").Text() != alice.ID || f.At("media_length").Int() != 9 || f.At("quarantined_by").There() {
+			t.Errorf("the sticker is %s", f)
+		}
+		if f := root.Reads(adminV1 + "media/localhost/" + shown).At("media_info"); !f.At("quarantined_by").There() {
+			t.Errorf("the file is %s", f)
+		}
+		root.Must("POST", adminV1+"media/unprotect/"+sticker, `{}`)
+		root.Must("POST", adminV1+"media/quarantine/localhost/"+sticker, `{}`)
+		given(sticker, false)
+
+		for _, act := range []string{"media/protect/nothing", "media/unprotect/nothing", "user/@nobody:localhost/media/quarantine"} {
+			root.IsRefused(matrix.CodeNotFound, 404, "POST", adminV1+act, `{}`)
+			alice.IsRefused(matrix.CodeForbidden, 403, "POST", adminV1+act, `{}`)
+		}
+		root.IsRefused(matrix.CodeNotFound, 404, "GET", adminV1+"media/localhost/nothing", nil)
+		root.IsRefused(matrix.CodeInvalidParam, 400, "POST", adminV1+"user/@a:elsewhere.org/media/quarantine", `{}`)
+		root.IsRefused(matrix.CodeInvalidParam, 400, "POST", adminV1+"room/nothing/media/quarantine", `{}`)
+		root.IsRefused(matrix.CodeNotFound, 404, "POST", adminV1+"room/!nowhere:localhost/media/quarantine", `{}`)
+		root.IsRefused(matrix.CodeInvalidParam, 400, "GET", adminV1+"room/"+room+"/media?from=x", nil)
+		root.IsRefused(matrix.CodeInvalidParam, 400, "GET", adminV1+"room/"+room+"/media?limit=-1", nil)
+	})
+}
