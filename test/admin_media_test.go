@@ -77,7 +77,9 @@ func TestAdministratorQuarantinesAtOnce(t *testing.T) {
 			alice.SendsEvent(room, "m.room.message", "t"+id, map[string]any{"msgtype": "m.file", "body": "a.txt", "url": "mxc://localhost/" + id})
 		}
 		alice.SendsEvent(room, "m.room.message", "away", map[string]any{"msgtype": "m.file", "body": "b.txt", "url": "mxc://elsewhere.org/abc"})
-		root.Finds("the files of the room", adminV1+"room/"+room+"/media", func(a story.JSON) bool { return len(a.At("local").List()) == 3 && a.At("remote", 0).Text() == "mxc://elsewhere.org/abc" })
+		root.Finds("the files of the room", adminV1+"room/"+room+"/media", func(a story.JSON) bool {
+			return len(a.At("local").List()) == 3 && a.At("remote", 0).Text() == "mxc://elsewhere.org/abc"
+		})
 
 		root.Must("POST", adminV1+"media/protect/"+sticker, `{}`)
 		root.IsRefused(matrix.CodeForbidden, 403, "POST", adminV1+"media/quarantine/localhost/"+sticker, `{}`)
