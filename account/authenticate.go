@@ -41,7 +41,8 @@ func (a *Accounts) Authenticate(ctx context.Context, token string, r *http.Reque
 	a.noteSeen(s, r, now.UnixMilli())
 	return &httpapi.Caller{
 		User: s.User, Device: s.Device, TokenHash: key.hash[:],
-		Guest: s.Kind == Guest, Admin: s.Admin, Locked: s.Locked, Suspended: s.Suspended,
+		Guest: s.Kind == Guest, Admin: s.Admin, Locked: s.Locked, Suspended: s.Suspended, Shadowed: s.Shadowed,
+		Unlimited: s.Limit.Rate == 0, Messages: s.Limit.Messages(),
 	}, nil
 }
 

@@ -14,6 +14,8 @@ type tokenRow struct {
 
 	Kind                                  Kind
 	Admin, Locked, Suspended, Deactivated bool
+	Shadowed                              bool
+	Limit                                 Limit
 	Seen                                  int64
 
 	created int64
@@ -29,7 +31,7 @@ func insertToken(tx *store.Tx, kind int64, key secret, row tokenRow) error {
 func readToken(tx *store.Tx, kind int64, key secret) (tokenRow, bool, error) {
 	return store.One(tx, scanToken, `
 		SELECT t.user_id, t.device_id, t.pair, t.prior, t.expires_ts,
-			u.kind, u.admin, u.locked, u.suspended, u.deactivated_ts, d.last_seen_ts
+			u.kind, u.admin, u.locked, u.suspended, u.deactivated_ts, d.last_seen_ts, u.shadow_banned, u.limit_rate, u.limit_burst
 		FROM tokens t
 		JOIN users u ON u.ushard = t.ushard AND u.user_id = t.user_id
 		JOIN devices d ON d.ushard = t.ushard AND d.user_id = t.user_id AND d.device_id = t.device_id
@@ -38,10 +40,12 @@ func readToken(tx *store.Tx, kind int64, key secret) (tokenRow, bool, error) {
 
 func scanToken(r store.Row) (t tokenRow, err error) {
 	var user, device string
-	var kind, admin, locked, suspended, deactivated int64
-	err = r.Scan(&user, &device, &t.Pair, &t.Prior, &t.Expires, &kind, &admin, &locked, &suspended, &deactivated, &t.Seen)
+	var kind, admin, locked, suspended, deactivated, shadowed int64
+	err = r.Scan(&user, &device, &t.Pair, &t.Prior, &t.Expires, &kind, &admin, &locked, &suspended, &deactivated, &t.Seen,
+		&shadowed, &t.Limit.Rate, &t.Limit.Burst)
 	t.User, t.Device, t.Kind = matrix.UserID(user), matrix.DeviceID(device), Kind(kind)
 	t.Admin, t.Locked, t.Suspended, t.Deactivated = admin != 0, locked != 0, suspended != 0, deactivated != 0
+	t.Shadowed = shadowed != 0
 	return t, err
 }
 

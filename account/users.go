@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/store"
 )
@@ -26,11 +27,47 @@ type User struct {
 	Admin       bool
 	Locked      bool
 	Suspended   bool
+	Shadowed    bool  // what they send reaches nobody, and they are not told
+	Limit       Limit // for messages
 	Erased      bool
 	Created     int64 // milliseconds
 	Deactivated int64 // milliseconds, 0 for accounts in use
 	AppService  string
 	hash        string
+}
+
+// Limit is how many messages a second a user may send, in place of what the settings say, and how many at once.
+type Limit struct {
+	Rate, Burst int64 // Rate 0: without limit; less: as the settings say
+}
+
+// NoLimit leaves the limit of a user to the settings.
+var NoLimit = Limit{Rate: -1}
+
+// Set says whether the user has a limit of their own, which may be none at all.
+func (l Limit) Set() bool { return l.Rate >= 0 }
+
+// Messages is the limit as the HTTP layer has it; the zero rate: as the settings say.
+func (l Limit) Messages() httpapi.Rate {
+	if l.Rate <= 0 {
+		return httpapi.Rate{}
+	}
+	return httpapi.Rate{PerSecond: float64(l.Rate), Burst: int(l.Burst)}
+}
+
+// SetLimit sets the limit of a user, on all nodes.
+func (a *Accounts) SetLimit(ctx context.Context, user matrix.UserID, l Limit) error {
+	return a.db.Update(ctx, func(tx *store.Tx) error {
+		found, err := writeLimit(tx, user, l)
+		if err == nil && !found {
+			err = matrix.NotFound("there is no user %s", user)
+		}
+		if err != nil {
+			return err
+		}
+		a.announceTokens(tx, user)
+		return nil
+	})
 }
 
 // HasPassword says whether the user can log in by a password.
@@ -140,6 +177,7 @@ const (
 	Admin     Flag = "admin"
 	Locked    Flag = "locked"
 	Suspended Flag = "suspended"
+	Shadowed  Flag = "shadow_banned"
 )
 
 // SetFlag sets or clears a flag of an account; its sessions know at once.

@@ -8,14 +8,15 @@ import (
 	"astrocyte/store"
 )
 
-const userColumns = `user_id, kind, password_hash, admin, locked, suspended, created_ts, deactivated_ts, erased, appservice_id`
+const userColumns = `user_id, kind, password_hash, admin, locked, suspended, created_ts, deactivated_ts, erased, appservice_id, shadow_banned, limit_rate, limit_burst`
 
 func scanUser(r store.Row) (u User, err error) {
 	var id string
-	var kind, admin, locked, suspended, erased int64
-	err = r.Scan(&id, &kind, &u.hash, &admin, &locked, &suspended, &u.Created, &u.Deactivated, &erased, &u.AppService)
+	var kind, admin, locked, suspended, erased, shadowed int64
+	err = r.Scan(&id, &kind, &u.hash, &admin, &locked, &suspended, &u.Created, &u.Deactivated, &erased, &u.AppService,
+		&shadowed, &u.Limit.Rate, &u.Limit.Burst)
 	u.ID, u.Kind = matrix.UserID(id), Kind(kind)
-	u.Admin, u.Locked, u.Suspended, u.Erased = admin != 0, locked != 0, suspended != 0, erased != 0
+	u.Admin, u.Locked, u.Suspended, u.Erased, u.Shadowed = admin != 0, locked != 0, suspended != 0, erased != 0, shadowed != 0
 	return u, err
 }
 
@@ -99,6 +100,13 @@ var flagStatements = map[Flag]string{
 	Admin:     `UPDATE users SET admin = $3 WHERE ushard = $1 AND user_id = $2`,
 	Locked:    `UPDATE users SET locked = $3 WHERE ushard = $1 AND user_id = $2`,
 	Suspended: `UPDATE users SET suspended = $3 WHERE ushard = $1 AND user_id = $2`,
+	Shadowed:  `UPDATE users SET shadow_banned = $3 WHERE ushard = $1 AND user_id = $2`,
+}
+
+func writeLimit(tx *store.Tx, user matrix.UserID, l Limit) (bool, error) {
+	n, err := tx.Exec(`UPDATE users SET limit_rate = $3, limit_burst = $4 WHERE ushard = $1 AND user_id = $2`,
+		user.Shard(), string(user), l.Rate, l.Burst)
+	return n == 1, err
 }
 
 func writeFlag(tx *store.Tx, user matrix.UserID, f Flag, on bool) (bool, error) {

@@ -28,6 +28,7 @@ func (a *API) adminRoutes(r *httpapi.Router) {
 	a.adminFederationRoutes(r)
 	a.adminMediaRoutes(r)
 	a.adminQuarantineRoutes(r)
+	a.adminModerationRoutes(r)
 	a.adminDoctorRoutes(r)
 }
 

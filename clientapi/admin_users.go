@@ -65,7 +65,7 @@ type adminUserEntry struct {
 func newAdminUser(u account.User, p account.Profile) adminUserEntry {
 	return adminUserEntry{
 		Name: u.ID, DisplayName: optional(p.DisplayName), AvatarURL: optional(p.AvatarURL), Guest: u.Kind == account.Guest,
-		Admin: u.Admin, Deactivated: u.Deactivated != 0, Erased: u.Erased, Locked: u.Locked, Suspended: u.Suspended,
+		Admin: u.Admin, Deactivated: u.Deactivated != 0, Erased: u.Erased, Locked: u.Locked, Suspended: u.Suspended, ShadowBanned: u.Shadowed,
 		Created: u.Created, AppService: optional(u.AppService), Threepids: []struct{}{}, ExternalIDs: []struct{}{},
 	}
 }

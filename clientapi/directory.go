@@ -114,6 +114,9 @@ func (a *API) setRoomVisibility(ctx context.Context, c *httpapi.Caller, q *setVi
 	default:
 		return nil, matrix.InvalidParam("visibility must be public or private")
 	}
+	if c.Shadowed {
+		return nil, nil
+	}
 	return nil, a.rooms.Publish(ctx, c.User, c.Admin, q.RoomID, q.Visibility != "private")
 }
 

@@ -142,7 +142,7 @@ func (a *API) enter(ctx context.Context, c *httpapi.Caller, e entrance, m matrix
 		return nil, err
 	}
 	change := roomserver.Change{
-		Room: e.room, Sender: c.User, Target: c.User, Membership: m, Reason: reason, Profile: profiles[c.User], Extra: extra, Guest: c.Guest,
+		Room: e.room, Sender: c.User, Target: c.User, Membership: m, Reason: reason, Profile: profiles[c.User], Extra: extra, Guest: c.Guest, Shadowed: c.Shadowed,
 	}
 	if err := a.rooms.MayEnter(ctx, e.room); err != nil {
 		return nil, err
@@ -214,6 +214,9 @@ func (a *API) enterElsewhere(ctx context.Context, e entrance, change roomserver.
 	if entry.Content, err = change.Written(); err != nil {
 		return err
 	}
+	if change.Membership == matrix.Knock && change.Shadowed {
+		return nil
+	}
 	if change.Membership == matrix.Knock {
 		return a.remote.Knock(ctx, entry)
 	}
@@ -242,7 +245,7 @@ func (a *API) invite(ctx context.Context, c *httpapi.Caller, q *targetRequest) (
 	if err != nil {
 		return nil, err
 	}
-	if q.User.Server() != a.server {
+	if q.User.Server() != a.server && !c.Shadowed {
 		_, err := a.remote.Invite(ctx, roomserver.Change{
 			Room: q.RoomID, Sender: c.User, Target: q.User, Membership: matrix.Invite, Reason: q.Reason,
 		})
@@ -267,7 +270,7 @@ func (a *API) ban(ctx context.Context, c *httpapi.Caller, q *targetRequest) (*no
 
 func (a *API) change(ctx context.Context, c *httpapi.Caller, q *targetRequest, m matrix.Membership, p roomserver.Profile) error {
 	_, err := a.rooms.SetMembership(ctx, roomserver.Change{
-		Room: q.RoomID, Sender: c.User, Target: q.User, Membership: m, Reason: q.Reason, Profile: p,
+		Room: q.RoomID, Sender: c.User, Target: q.User, Membership: m, Reason: q.Reason, Profile: p, Shadowed: c.Shadowed,
 	})
 	return err
 }
@@ -276,7 +279,7 @@ func (a *API) change(ctx context.Context, c *httpapi.Caller, q *targetRequest, m
 //
 // Spec: POST /_matrix/client/v3/rooms/{roomId}/unban
 func (a *API) unban(ctx context.Context, c *httpapi.Caller, q *targetRequest) (*nothing, error) {
-	return nil, a.rooms.Unban(ctx, q.RoomID, c.User, q.User, q.Reason)
+	return nil, a.rooms.Unban(ctx, roomserver.Change{Room: q.RoomID, Sender: c.User, Target: q.User, Reason: q.Reason, Shadowed: c.Shadowed})
 }
 
 type leaveRequest struct {

@@ -56,15 +56,13 @@ func (a *API) redactUser(ctx context.Context, c *httpapi.Caller, q *redactUserRe
 		return nil, err
 	}
 	wish := roomserver.UserRedaction{
-		Room: q.RoomID, By: c.User, Sender: q.UserID, Limit: limit, Content: raw, Suspended: c.Suspended, Position: a.position,
+		Room: q.RoomID, By: c.User, Sender: q.UserID, Limit: limit, Content: raw, Suspended: c.Suspended, Shadowed: c.Shadowed, Position: a.position,
 	}
-	if !c.Unlimited {
-		class := "redact"
-		if q.UserID == c.User {
-			class = "message"
-		}
-		wish.May = func() error { return a.limiter.Account(class, c.User) }
+	class := "redact"
+	if q.UserID == c.User {
+		class = "message"
 	}
+	wish.May = func() error { return a.limiter.Caller(class, c) }
 	done, err := a.rooms.RedactUser(ctx, wish)
 	if err != nil {
 		return nil, err

@@ -47,16 +47,20 @@ func (a *API) createRoom(ctx context.Context, c *httpapi.Caller, q *createRoomRe
 	if err := q.check(); err != nil {
 		return nil, err
 	}
+	published := q.Visibility == "public"
+	if c.Shadowed { // the room is theirs alone
+		q.Invite, published = nil, false
+	}
 	w := roomserver.Creation{
 		Creator: c.User, Version: a.version, Preset: q.Preset, Content: q.CreationContent, Levels: q.PowerLevels,
-		State: q.InitialState, Name: q.Name, Topic: q.Topic, Published: q.Visibility == "public", Direct: q.Direct,
+		State: q.InitialState, Name: q.Name, Topic: q.Topic, Published: published, Direct: q.Direct,
 	}
 	if q.Version != nil {
 		w.Version = *q.Version
 	}
 	if q.Preset == "" {
 		w.Preset = roomserver.PrivateChat
-		if w.Published {
+		if q.Visibility == "public" {
 			w.Preset = roomserver.PublicChat
 		}
 	}
@@ -163,6 +167,9 @@ type upgradeRoomResponse struct {
 //
 // Spec: POST /_matrix/client/v3/rooms/{roomId}/upgrade
 func (a *API) upgradeRoom(ctx context.Context, c *httpapi.Caller, q *upgradeRoomRequest) (*upgradeRoomResponse, error) {
+	if c.Shadowed {
+		return nil, matrix.Forbidden("you may not upgrade the room")
+	}
 	profiles, err := a.profiles(ctx, c.User)
 	if err != nil {
 		return nil, err

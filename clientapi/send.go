@@ -50,7 +50,7 @@ func (a *API) sendMessage(ctx context.Context, c *httpapi.Caller, q *sendRequest
 	}
 	d := roomserver.Draft{
 		Room: q.RoomID, Sender: c.User, Type: q.EventType, Content: q.Content, Timestamp: massaged(c, q.Timestamp),
-		Txn: &roomserver.Txn{Device: c.Device, Scope: scope, ID: q.TxnID}, Suspended: c.Suspended,
+		Txn: &roomserver.Txn{Device: c.Device, Scope: scope, ID: q.TxnID}, Suspended: c.Suspended, Shadowed: c.Shadowed,
 	}
 	if err := d.FindRedacts(); err != nil {
 		return nil, err
@@ -93,12 +93,12 @@ func (a *API) sendState(ctx context.Context, c *httpapi.Caller, q *sendStateRequ
 		e := delayed.Event{Room: q.RoomID, Type: q.EventType, StateKey: &q.StateKey, Content: q.Content}
 		return a.delayOld(ctx, c, e, q.Timestamp, *q.Delay)
 	}
-	if change, is := a.invitesElsewhere(c, q); is {
+	if change, is := a.invitesElsewhere(c, q); is && !c.Shadowed {
 		return sent(a.remote.Invite(ctx, change))
 	}
 	return sent(a.rooms.Send(ctx, roomserver.Draft{
 		Room: q.RoomID, Sender: c.User, Type: q.EventType, StateKey: &q.StateKey, Content: q.Content,
-		Timestamp: massaged(c, q.Timestamp),
+		Timestamp: massaged(c, q.Timestamp), Shadowed: c.Shadowed,
 	}))
 }
 
@@ -145,7 +145,7 @@ func (a *API) redact(ctx context.Context, c *httpapi.Caller, q *redactRequest) (
 		return nil, err
 	}
 	return sent(a.rooms.Send(ctx, roomserver.Draft{
-		Room: q.RoomID, Sender: c.User, Type: "m.room.redaction", Content: raw, Redacts: q.EventID, Related: related, Suspended: c.Suspended,
+		Room: q.RoomID, Sender: c.User, Type: "m.room.redaction", Content: raw, Redacts: q.EventID, Related: related, Suspended: c.Suspended, Shadowed: c.Shadowed,
 		Txn: &roomserver.Txn{Device: c.Device, Scope: "redact/" + string(q.RoomID) + "/" + string(q.EventID), ID: q.TxnID},
 	}))
 }

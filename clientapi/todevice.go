@@ -2,9 +2,12 @@ package clientapi
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
 
 	"astrocyte/e2ee"
 	"astrocyte/httpapi"
+	"astrocyte/matrix"
 )
 
 func (a *API) toDeviceRoutes(r *httpapi.Router) {
@@ -25,6 +28,9 @@ type toDeviceRequest struct {
 //
 // Spec: PUT /_matrix/client/v3/sendToDevice/{eventType}/{txnId}
 func (a *API) sendToDevice(ctx context.Context, c *httpapi.Caller, q *toDeviceRequest) (*none, error) {
+	if c.Shadowed { // their own devices alone are told
+		maps.DeleteFunc(q.Messages, func(u matrix.UserID, _ map[matrix.DeviceID]json.RawMessage) bool { return u != c.User })
+	}
 	return nil, a.encryption.Send(ctx, e2ee.Sending{
 		Sender: c.User, Device: c.Device, Type: q.EventType, TxnID: q.TxnID, Messages: q.Messages,
 	})

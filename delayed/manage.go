@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"astrocyte/account"
+	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
 	"astrocyte/store"
@@ -74,7 +76,8 @@ func (d *Delayed) send(ctx context.Context, e Event, may func(now *Event) error)
 	if e.Ended != 0 {
 		return e.conflict(e.Sent != "")
 	}
-	if err := d.mayAct(ctx, e); err != nil {
+	u, err := d.mayAct(ctx, e)
+	if err != nil {
 		return err
 	}
 	draft := roomserver.Draft{
@@ -94,6 +97,14 @@ func (d *Delayed) send(ctx context.Context, e Event, may func(now *Event) error)
 	if err := draft.FindRedacts(); err != nil {
 		return err
 	}
+	if u.Shadowed {
+		return d.db.Update(ctx, func(tx *store.Tx) error {
+			if err := draft.Delay.Due(tx); err != nil {
+				return err
+			}
+			return draft.Delay.Sent(tx, d.rooms.PretendedID(&draft))
+		})
+	}
 	if _, err := d.rooms.Send(ctx, draft); err != nil {
 		return fmt.Errorf("send the delayed event %s: %w", e.Type, err)
 	}
@@ -101,20 +112,20 @@ func (d *Delayed) send(ctx context.Context, e Event, may func(now *Event) error)
 	return nil
 }
 
-// mayAct refuses the events of users who may send none by now, or too many at once.
-func (d *Delayed) mayAct(ctx context.Context, e Event) error {
+// mayAct finds the user of an event, and refuses those who may send none by now, or too many at once.
+func (d *Delayed) mayAct(ctx context.Context, e Event) (account.User, error) {
 	u, found, err := d.accounts.User(ctx, e.User)
 	switch {
 	case err != nil:
-		return err
+		return u, err
 	case !found || u.Deactivated != 0:
-		return matrix.E(matrix.CodeUserDeactivated, "this account has been deactivated")
+		return u, matrix.E(matrix.CodeUserDeactivated, "this account has been deactivated")
 	case u.Locked:
-		return matrix.E(matrix.CodeUserLocked, "this account is locked")
+		return u, matrix.E(matrix.CodeUserLocked, "this account is locked")
 	case u.Suspended:
-		return matrix.E(matrix.CodeUserSuspended, "this account is suspended")
+		return u, matrix.E(matrix.CodeUserSuspended, "this account is suspended")
 	case e.Unlimited:
-		return nil
+		return u, nil
 	}
-	return d.limiter.Account("message", e.User)
+	return u, d.limiter.Caller("message", &httpapi.Caller{User: e.User, Unlimited: u.Limit.Rate == 0, Messages: u.Limit.Messages()})
 }

@@ -74,8 +74,11 @@ func (s *Server) makeJobs() error {
 	return nil
 }
 
-// tellRooms carries a user's profile into the rooms that they are in.
+// tellRooms carries a user's profile into the rooms that they are in, unless nobody is to hear of them.
 func (s *Server) tellRooms(ctx context.Context, user matrix.UserID) error {
+	if u, _, err := s.accounts.User(ctx, user); err != nil || u.Shadowed {
+		return err
+	}
 	profiles, err := s.accounts.Profiles(ctx, []matrix.UserID{user})
 	if err != nil {
 		return err

@@ -23,6 +23,10 @@ type Caller struct {
 	Locked bool
 	// Suspended accounts may read, leave and redact their own events; endpoints registered with NotSuspended refuse them.
 	Suspended bool
+	// Shadowed accounts are answered as others are, but what they send reaches nobody.
+	Shadowed bool
+	// Messages is the caller's own limit for sending messages; the zero rate: that of the class.
+	Messages Rate
 	// AppService is the registration that the request acts for, nil for users.
 	AppService any
 	// Unlimited callers are not rate limited.

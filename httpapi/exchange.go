@@ -159,7 +159,7 @@ func (x *exchange) admit(e *endpoint) error {
 		return nil
 	}
 	if c.User != "" {
-		if err := x.router.o.Limiter.Account(e.limit, c.User); err != nil {
+		if err := x.router.o.Limiter.Caller(e.limit, c); err != nil {
 			return err
 		}
 	}

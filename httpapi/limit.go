@@ -76,6 +76,30 @@ func (l *Limiter) Set(limits Limits) {
 	l.limits = limits
 }
 
+// messageClass is the class whose limit users can have one of their own for.
+const messageClass = "message"
+
+// Caller takes one from the bucket that a caller has for a class.
+func (l *Limiter) Caller(class string, c *Caller) error {
+	switch {
+	case l == nil || c.Unlimited:
+		return nil
+	case class == messageClass && c.Messages != (Rate{}):
+		return l.own(c.User, c.Messages)
+	}
+	return l.Account(class, c.User)
+}
+
+// own takes one from the bucket of a user who has a limit of their own. Where nothing is limited they are not either.
+func (l *Limiter) own(user matrix.UserID, rate Rate) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.limits.Classes) == 0 {
+		return nil
+	}
+	return l.take(rate, bucketKey{messageClass + ".account", string(user)})
+}
+
 // Account takes one from a user's bucket of a class; the error names the limit, its class and that the account
 // met it.
 func (l *Limiter) Account(class string, user matrix.UserID) error {

@@ -30,6 +30,7 @@ type Draft struct {
 	Ending    bool           // the sender's account ends: they may leave what others may not
 
 	confirmed []matrix.RoomAlias // of other servers, which say that they point to the room
+	Shadowed  bool               // the sender is not to be heard, and not to be told so
 	Suspended bool               // the sender's account is: they may redact their own events, and send nothing else
 }
 

@@ -173,5 +173,5 @@ func refusal(err error) bool {
 	var open *unresolved
 	var lacking *Unrecommended
 	return errors.As(err, &fault) || errors.As(err, &gap) || errors.As(err, &open) || errors.As(err, &lacking) ||
-		errors.Is(err, ErrInside) || errors.Is(err, errOvertaken)
+		errors.Is(err, ErrInside) || errors.Is(err, errOvertaken) || errors.Is(err, errPretended)
 }

@@ -23,6 +23,7 @@ type Change struct {
 	Direct     bool    // an invite to a direct chat
 	Extra      map[string]json.RawMessage
 	Guest      bool // the sender is a guest, who may join where guests may
+	Shadowed   bool // the sender is not to be heard, and not to be told so
 	Ending     bool // the sender's account ends: they may leave what others may not
 }
 
@@ -43,6 +44,12 @@ func (r *Rooms) SetMembership(ctx context.Context, c Change) (matrix.EventID, er
 		if err := r.mayInvite(ctx, c.Sender, c.Target); err != nil {
 			return "", err
 		}
+	}
+	if c.hides() {
+		return "", r.pretended(ctx, nid, func(b *batch, h *head) error {
+			_, err := b.setMembership(h, c)
+			return err
+		})
 	}
 	var id matrix.EventID
 	err = r.post(ctx, []RoomNID{nid}, func(b *batch) error {
@@ -152,25 +159,32 @@ func (c Change) Written() (map[string]json.RawMessage, error) {
 }
 
 // Unban lifts a ban.
-func (r *Rooms) Unban(ctx context.Context, room matrix.RoomID, sender, target matrix.UserID, reason string) error {
-	nid, err := r.find(ctx, room)
+func (r *Rooms) Unban(ctx context.Context, c Change) error {
+	nid, err := r.find(ctx, c.Room)
 	if err != nil {
 		return err
+	}
+	unban := func(b *batch, h *head) error {
+		now, err := b.stateEvent(h, rules.StateKey{Type: "m.room.member", Key: string(c.Target)})
+		if err != nil {
+			return err
+		}
+		if now == nil || now.Membership() != matrix.Ban {
+			return matrix.E(matrix.CodeBadState, "%s is not banned", c.Target).WithStatus(403)
+		}
+		c.Membership = matrix.Leave
+		_, err = b.setMembership(h, c)
+		return err
+	}
+	if c.hides() {
+		return r.pretended(ctx, nid, unban)
 	}
 	return r.post(ctx, []RoomNID{nid}, func(b *batch) error {
 		h, err := b.room(nid)
 		if err != nil {
 			return err
 		}
-		now, err := b.stateEvent(h, rules.StateKey{Type: "m.room.member", Key: string(target)})
-		if err != nil {
-			return err
-		}
-		if now == nil || now.Membership() != matrix.Ban {
-			return matrix.E(matrix.CodeBadState, "%s is not banned", target).WithStatus(403)
-		}
-		_, err = b.setMembership(h, Change{Room: room, Sender: sender, Target: target, Membership: matrix.Leave, Reason: reason})
-		return err
+		return unban(b, h)
 	})
 }
 

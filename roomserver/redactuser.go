@@ -17,6 +17,7 @@ type UserRedaction struct {
 	Sender    matrix.UserID // whose events
 	Limit     int
 	Content   json.RawMessage // of each redaction
+	Shadowed  bool            // who wishes so: nothing is redacted, and they are not told
 	Suspended bool            // who wishes so: they may redact their own events
 	// Position reads the position out of a stream token.
 	Position func(token string) (int64, error)
@@ -57,7 +58,7 @@ func (r *Rooms) RedactUser(ctx context.Context, w UserRedaction) (out UserRedact
 				break
 			}
 		}
-		_, err = r.Send(ctx, Draft{Room: w.Room, Sender: w.By, Type: "m.room.redaction", Content: w.Content, Redacts: id, Suspended: w.Suspended})
+		_, err = r.Send(ctx, Draft{Room: w.Room, Sender: w.By, Type: "m.room.redaction", Content: w.Content, Redacts: id, Suspended: w.Suspended, Shadowed: w.Shadowed})
 		if err != nil {
 			break
 		}

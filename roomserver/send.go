@@ -25,6 +25,9 @@ func (r *Rooms) Send(ctx context.Context, d Draft) (matrix.EventID, error) {
 			return "", err
 		}
 	}
+	if d.hides() {
+		return r.pretend(ctx, nid, &d)
+	}
 	if err := r.confirm(ctx, &d); err != nil {
 		return "", err
 	}

@@ -102,10 +102,8 @@ func (s *socket) answer(f *frame) (any, error) {
 	if f.Type == "send" {
 		class = "message"
 	}
-	if !c.Unlimited {
-		if err := s.a.limiter.Account(class, s.viewer.User); err != nil {
-			return nil, err
-		}
+	if err := s.a.limiter.Caller(class, c); err != nil {
+		return nil, err
 	}
 	switch f.Type {
 	case "send":
@@ -113,6 +111,9 @@ func (s *socket) answer(f *frame) (any, error) {
 	case "typing":
 		if c.Suspended {
 			return nil, matrix.E(matrix.CodeUserSuspended, "this account is suspended")
+		}
+		if c.Shadowed {
+			return struct{}{}, nil
 		}
 		timeout := time.Duration(min(max(f.Timeout, 0), typingMost.Milliseconds())) * time.Millisecond
 		return struct{}{}, s.a.ephemeral.SetTyping(s.ctx, s.viewer.User, f.RoomID, f.Typing, timeout)
@@ -136,7 +137,7 @@ func (s *socket) sendEvent(c *httpapi.Caller, f *frame) (*sendResult, error) {
 	if len(f.Content) == 0 || f.Content[0] != '{' || f.EventType == "" {
 		return nil, matrix.BadJSON("send needs an event_type and a content, which is an object")
 	}
-	d := roomserver.Draft{Room: f.RoomID, Sender: s.viewer.User, Type: f.EventType, StateKey: f.StateKey, Content: f.Content, Suspended: c.Suspended}
+	d := roomserver.Draft{Room: f.RoomID, Sender: s.viewer.User, Type: f.EventType, StateKey: f.StateKey, Content: f.Content, Suspended: c.Suspended, Shadowed: c.Shadowed}
 	if f.StateKey == nil {
 		if f.TxnID == "" {
 			return nil, matrix.MissingParam("send needs a txn_id")

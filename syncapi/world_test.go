@@ -112,7 +112,7 @@ func (w *world) does(err error) bool {
 func (w *world) membership(room matrix.RoomID, sender, target string, m matrix.Membership) bool {
 	w.t.Helper()
 	if m == matrix.Leave && sender != target {
-		if w.does(w.rooms.Unban(context.Background(), room, user(sender), user(target), "")) {
+		if w.does(w.rooms.Unban(context.Background(), roomserver.Change{Room: room, Sender: user(sender), Target: user(target)})) {
 			return true
 		}
 	}
