@@ -338,11 +338,20 @@ func (b *batch) createEvent(h *head) (*Event, error) {
 	if e := b.creates[h.nid]; e != nil {
 		return e, nil
 	}
-	e, err := b.eventByID(h.nid, matrix.EventID("$"+strings.TrimPrefix(string(h.id), "!")))
+	id := createIDOf(h.id)
+	if k, looked := b.before.ids[id]; looked && k.room == h.nid && b.before.events[k.nid] != nil {
+		return b.before.events[k.nid], nil
+	}
+	e, err := b.eventByID(h.nid, id)
 	if e != nil && b.byNID[e.NID] == nil { // what is staged may be rewound
 		b.creates[h.nid] = e
 	}
 	return e, err
+}
+
+// createIDOf is the id of the create event by which a room is named.
+func createIDOf(room matrix.RoomID) matrix.EventID {
+	return matrix.EventID("$" + strings.TrimPrefix(string(room), "!"))
 }
 
 // refusedBy holds an event against a state, and says why that does not allow it, if so.

@@ -114,6 +114,9 @@ func (b *batch) prepare(wishes []*wish) error {
 		rooms = append(rooms, int64(w.of.room))
 		targets = append(targets, w.of.ev.ID())
 		ids = append(ids, w.ids...)
+		if !w.of.ev.Version().CreateInAuthEvents {
+			ids = append(ids, createIDOf(w.of.ev.RoomID()))
+		}
 	}
 	if len(targets) == 0 {
 		return nil

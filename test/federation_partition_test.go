@@ -199,8 +199,14 @@ func TestCatchUp(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")
 	}
-	servers := story.StartFederated(t, testkit.SQLite(t), testkit.SQLite(t))
-	a, b := servers[0], servers[1]
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		servers := story.StartFederated(t, testkit.SQLite(t), dsn)
+		catchesUp(t, servers[0], servers[1])
+	})
+}
+
+func catchesUp(t *testing.T, a, b *story.Server) {
+	t.Helper()
 	alice, bob := a.User("alice"), b.User("bob")
 	const rooms, each = 50, 20
 	ids := make([]string, rooms)

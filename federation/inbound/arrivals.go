@@ -22,6 +22,10 @@ const (
 	// arrivalsMost how many wait in a lane.
 	arrivalLanes = 8
 	arrivalsMost = 8
+	// arrivalsAtOnce is how many of a lane are received together, and laneTime how long the answer to a transaction waits
+	// for a place in it.
+	arrivalsAtOnce = 4
+	laneTime       = 2 * time.Second
 	// arrivalTime is when the jobs of the rooms look after what a transaction brought.
 	arrivalTime = 5 * time.Second
 )
@@ -87,27 +91,36 @@ func (a *arrival) distinct() []roomserver.RoomNID {
 	return slices.Compact(rooms)
 }
 
-// bring hands an arrival to its lane. Where that is full the jobs of the rooms receive it.
+// bring hands an arrival to its lane. Where that stays full the jobs of the rooms receive it.
 func (i *Inbound) bring(ctx context.Context, a *arrival) error {
 	if a == nil {
 		return nil
 	}
+	full := time.NewTimer(laneTime)
+	defer full.Stop()
 	select {
 	case i.lanes.lane(a.origin) <- a:
 		return nil
-	default:
+	case <-full.C:
+	case <-ctx.Done(): // the job comes by itself
+		return nil
 	}
-	return i.db.Update(ctx, func(tx *store.Tx) error { return leave(tx, a.job, a.distinct()) })
+	return i.db.Update(ctx, func(tx *store.Tx) error {
+		if err := leave(tx, a.distinct()); err != nil {
+			return err
+		}
+		return tx.Withdraw(jobArrived, a.job)
+	})
 }
 
-// leave leaves what an arrival brought to the jobs of rooms.
-func leave(tx *store.Tx, job string, rooms []roomserver.RoomNID) error {
+// leave leaves what waits in rooms to their jobs.
+func leave(tx *store.Tx, rooms []roomserver.RoomNID) error {
 	for _, room := range rooms {
 		if err := tx.Enqueue(store.Job{Kind: jobReceive, Key: room.String()}); err != nil {
 			return err
 		}
 	}
-	return tx.Withdraw(jobArrived, job)
+	return nil
 }
 
 // receiveArrived does a job of the kind jobArrived: nobody has looked after a transaction.
@@ -116,30 +129,39 @@ func (i *Inbound) receiveArrived(ctx context.Context, j store.Job) error {
 	if err := json.Unmarshal(j.Payload, &rooms); err != nil {
 		return fmt.Errorf("read the rooms of a transaction: %w", err)
 	}
-	return i.db.Update(ctx, func(tx *store.Tx) error { return leave(tx, j.Key, rooms) })
+	return i.db.Update(ctx, func(tx *store.Tx) error { return leave(tx, rooms) })
 }
 
-// runLane receives what comes in a lane.
+// runLane receives what comes in a lane: what waits there together.
 func (i *Inbound) runLane(ctx context.Context, lane chan *arrival) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case a := <-lane:
-			if err := i.receiveNow(ctx, a); err != nil && ctx.Err() == nil {
-				i.log.Warn("what a transaction brought is received later", "origin", a.origin, "error", err)
+		case first := <-lane:
+			all := []*arrival{first}
+			for len(all) < arrivalsAtOnce && len(lane) > 0 {
+				all = append(all, <-lane)
+			}
+			if err := i.receiveNow(ctx, all); err != nil && ctx.Err() == nil {
+				i.log.Warn("what transactions brought is received later", "origin", first.origin, "error", err)
 			}
 		}
 	}
 }
 
-// receiveNow receives an arrival, as far as it can be without waiting for anything.
-func (i *Inbound) receiveNow(ctx context.Context, a *arrival) error {
+// receiveNow receives arrivals, as far as they can be without waiting for anything.
+func (i *Inbound) receiveNow(ctx context.Context, all []*arrival) error {
+	var events []*staged
+	var rooms []roomserver.RoomNID // of the events, one by one
+	for _, a := range all {
+		events, rooms = append(events, a.events...), append(rooms, a.rooms...)
+	}
 	var done []matrix.EventID
 	of := make(map[roomserver.RoomNID][]matrix.EventID) // what is done, by room
 	left := make(map[roomserver.RoomNID]bool)
-	for n, got := range i.rooms.ReceiveAll(ctx, eventsOf(a.events)) {
-		s, room := a.events[n], a.rooms[n]
+	for n, got := range i.rooms.ReceiveAll(ctx, eventsOf(events)) {
+		s, room := events[n], rooms[n]
 		if !i.settled(s, got.Status, got.Err) {
 			left[room] = true
 			continue
@@ -151,7 +173,15 @@ func (i *Inbound) receiveNow(ctx context.Context, a *arrival) error {
 		if err := i.releaseAll(tx, done, of); err != nil {
 			return err
 		}
-		return leave(tx, a.job, slices.Sorted(maps.Keys(left)))
+		if err := leave(tx, slices.Sorted(maps.Keys(left))); err != nil {
+			return err
+		}
+		for _, a := range all {
+			if err := tx.Withdraw(jobArrived, a.job); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("note what was received: %w", err)

@@ -18,20 +18,36 @@ const (
 	greetAtOnce = 16
 	greetPace   = 20 * time.Millisecond
 	greetTime   = 15 * time.Second
-	// greetAgain is how long it takes at least until they are greeted again: nodes may start one after another.
-	greetAgain = 5 * time.Minute
+	// greetAgain is how long it takes at least until they are greeted again, but by who comes after one that stopped in
+	// order: nodes may start one after another, or again and again.
+	greetAgain  = 5 * time.Minute
+	releaseTime = 5 * time.Second
 )
 
 // greet tells the servers with which rooms are shared that this one is there again: to hear of it ends their pause, if
 // they could not reach it, and what was missed comes at once. It hands them to the dispatcher, since a server is sent one
 // transaction at a time.
 func (s *Sender) greet(ctx context.Context) error {
-	_, first, err := s.db.Acquire(ctx, "federation greeting", s.node, greetAgain)
+	lease, first, err := s.db.Acquire(ctx, "federation greeting", s.node, greetAgain)
 	if err != nil || !first {
 		return err
 	}
+	if err := s.greetAll(ctx); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+	defer cancel()
+	if err := s.db.Release(stop, lease); err != nil { // who starts next greets all the same, after a while
+		s.log.Debug("the lease of greetings ends by itself", "error", err)
+	}
+	return nil
+}
+
+// greetAll greets all servers with which rooms are shared.
+func (s *Sender) greetAll(ctx context.Context) error {
 	var servers []matrix.ServerName
-	err = s.db.View(ctx, func(tx *store.Tx) error {
+	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
 		servers, err = readNeighbours(tx, s.rooms.Server(), greetMost)
 		return err
 	})
