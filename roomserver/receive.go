@@ -146,7 +146,11 @@ func (c *reception) take(b *batch) (Status, error) {
 		return 0, err
 	}
 	if h.state != before && c.entering == nil {
-		if why, err = b.refusedBy(h.state, e.Event, "by the current state"); err != nil {
+		now, err := c.now(h, near, before)
+		if err == nil {
+			why, err = b.refusedBy(now, e.Event, "by the current state")
+		}
+		if err != nil {
 			return 0, err
 		}
 	}
@@ -162,6 +166,15 @@ func (c *reception) take(b *batch) (Status, error) {
 		return SoftFailed, nil
 	}
 	return Accepted, c.accept(h, e, near, after)
+}
+
+// now is the current state by which an event is soft-failed. Over a gap what is behind it is a part of that state too: a
+// message may come before the join of its sender. What was told of it is resolved with what is here.
+func (c *reception) now(h *head, near *surroundings, before *state.State) (*state.State, error) {
+	if len(near.missing) == 0 && c.toldFor == "" {
+		return h.state, nil
+	}
+	return c.one(h, []*state.State{h.state, before})
 }
 
 // keep stages an event that is not for the timeline.

@@ -1,9 +1,12 @@
 package test
 
 import (
+	"encoding/json"
+	"net/http"
 	"testing"
 
 	"astrocyte/matrix"
+	"astrocyte/roomserver/rules"
 	"astrocyte/testkit/story"
 )
 
@@ -64,6 +67,61 @@ func TestServersChat(t *testing.T) {
 		}
 		if !found {
 			t.Error("bob does not find what was said before him")
+		}
+	})
+}
+
+// TestMessageThatOvertakesAJoin has a message come before the join of its sender, which nobody has brought yet.
+func TestMessageThatOvertakesAJoin(t *testing.T) {
+	t.Parallel()
+	besieged(t, func(t *testing.T, hs *story.Server, alice *story.User, f *story.Foreign, room *story.ForeignRoom) {
+		carol := matrix.UserID("@carol:" + string(f.Name))
+		state := map[rules.StateKey]*rules.Event{}
+		keep := func(e *rules.Event) {
+			key, _ := e.StateKey()
+			state[rules.StateKey{Type: e.Type(), Key: key}] = e
+		}
+		for _, e := range room.State() {
+			keep(e)
+		}
+		ofCarol := func(p *rules.Proto) *rules.Event {
+			p.Sender, p.Auth = carol, nil
+			for _, key := range rules.AuthTypes(room.Version, p.Type, carol, p.StateKey, p.Content) {
+				if e := state[key]; e != nil {
+					p.Auth = append(p.Auth, e.Ref())
+				}
+			}
+			return room.Makes(p)
+		}
+		p := room.Proto("m.room.member", map[string]any{"membership": "join"})
+		key := string(carol)
+		p.StateKey = &key
+		join := ofCarol(p)
+		keep(join)
+		room.Knows(join)
+		message := ofCarol(room.Proto("m.room.message", map[string]any{"msgtype": "m.text", "body": "am I early?"}))
+
+		f.Handle("GET /_matrix/federation/v1/state_ids/{room}", func(w http.ResponseWriter, r *http.Request) {
+			var ids []matrix.EventID
+			for _, e := range state {
+				if e != join || r.URL.Query().Get("event_id") != string(join.ID()) {
+					ids = append(ids, e.ID())
+				}
+			}
+			f.Answers(w, 200, map[string]any{"pdu_ids": ids, "auth_chain_ids": []string{}})
+		})
+		f.Handle("GET /_matrix/federation/v1/event/{id}", func(w http.ResponseWriter, r *http.Request) {
+			if r.PathValue("id") != string(join.ID()) {
+				f.Answers(w, 404, map[string]any{"errcode": "M_NOT_FOUND", "error": "not here"})
+				return
+			}
+			f.Answers(w, 200, map[string]any{"origin": f.Name, "origin_server_ts": 1, "pdus": []any{json.RawMessage(join.Bytes())}})
+		})
+		sends(t, f, hs, "t1", []any{message})
+		alice.Sees(string(room.ID), "am I early?")
+		members := alice.Reads(story.Path("rooms", string(room.ID), "joined_members")).At("joined")
+		if !members.Has(key) {
+			t.Errorf("the room has %s", members)
 		}
 	})
 }

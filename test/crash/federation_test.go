@@ -65,11 +65,15 @@ func (a *account) insists(t *testing.T, method, path string, body any) {
 }
 
 // TestServersThatAreKilledWhileTheyFederate kills the sending and the receiving server in turns, while users of both
-// talk: what was acknowledged reaches the other side once.
+// talk: what was acknowledged reaches the other side once. Both are on the same engine.
 func TestServersThatAreKilledWhileTheyFederate(t *testing.T) {
 	program := buildProgram(t)
 	testkit.Each(t, func(t *testing.T, dsn string) {
-		a, b := newProcess(t, program, dsn), newProcess(t, program, testkit.SQLite(t))
+		other := testkit.SQLite
+		if strings.HasPrefix(dsn, "postgres") {
+			other = testkit.Postgres
+		}
+		a, b := newProcess(t, program, dsn), newProcess(t, program, other(t))
 		nameA := a.federate()
 		b.federate()
 		a.start()

@@ -125,3 +125,11 @@ func (f *Foreign) Sends(s Reached, txn string, pdus, edus []any) (JSON, error) {
 	body["pdus"] = raw
 	return f.Asks(s, "PUT", "/_matrix/federation/v1/send/"+url.PathEscape(txn), body)
 }
+
+// State is the state of the room as the foreign server knows it.
+func (r *ForeignRoom) State() (out []*rules.Event) {
+	for _, e := range r.state {
+		out = append(out, e)
+	}
+	return out
+}
