@@ -29,6 +29,7 @@ func (a *API) adminRoutes(r *httpapi.Router) {
 	a.adminMediaRoutes(r)
 	a.adminQuarantineRoutes(r)
 	a.adminModerationRoutes(r)
+	a.adminGraphRoutes(r)
 	a.adminDoctorRoutes(r)
 }
 

@@ -43,27 +43,40 @@ const (
 //
 // Spec: GET /_matrix/client/v1/rooms/{roomId}/hierarchy
 func (a *API) hierarchy(ctx context.Context, c *httpapi.Caller, q *hierarchyRequest) (*hierarchyResponse, error) {
+	h, err := q.query()
+	if err != nil {
+		return nil, err
+	}
+	return a.spaceOf(ctx, c.User, h)
+}
+
+func (a *API) spaceOf(ctx context.Context, user matrix.UserID, h remote.HierarchyQuery) (*hierarchyResponse, error) {
+	list, err := a.remote.Hierarchy(ctx, user, h)
+	if err != nil {
+		return nil, err
+	}
+	return &hierarchyResponse{Rooms: list.Rooms, Next: list.Next}, nil
+}
+
+// query checks what is asked for.
+func (q *hierarchyRequest) query() (remote.HierarchyQuery, error) {
 	h := remote.HierarchyQuery{
 		Room: q.RoomID, Suggested: q.Suggested, Depth: hierarchyDepth, Limit: hierarchyDefault, From: q.From,
 	}
 	if q.Limit != nil {
 		limit, err := positiveLimit(q.Limit)
 		if err != nil {
-			return nil, err
+			return h, err
 		}
 		h.Limit = min(limit, hierarchyMost)
 	}
 	if q.MaxDepth != nil {
 		if *q.MaxDepth < 0 {
-			return nil, matrix.InvalidParam("max_depth cannot be less than 0")
+			return h, matrix.InvalidParam("max_depth cannot be less than 0")
 		}
 		h.Depth = min(*q.MaxDepth, hierarchyDepth)
 	}
-	list, err := a.remote.Hierarchy(ctx, c.User, h)
-	if err != nil {
-		return nil, err
-	}
-	return &hierarchyResponse{Rooms: list.Rooms, Next: list.Next}, nil
+	return h, nil
 }
 
 type roomSummaryRequest struct {

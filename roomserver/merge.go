@@ -25,17 +25,7 @@ func (r *Rooms) merge(ctx context.Context, room RoomNID, hasty bool) error {
 	if hasty {
 		send = r.postAtHand
 	}
-	err := send(ctx, []RoomNID{room}, func(b *batch) error {
-		h, err := b.room(room)
-		if err != nil || len(h.extremities) <= extremitiesMost {
-			return err
-		}
-		d, err := b.dummy(h)
-		if err == nil {
-			_, err = b.append(h, d)
-		}
-		return err
-	})
+	_, err := r.mergeOver(ctx, room, extremitiesMost, send)
 	var refused *matrix.Error
 	var lacking *Unrecommended
 	if errors.As(err, &refused) || errors.As(err, &lacking) {

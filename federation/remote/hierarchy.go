@@ -24,6 +24,7 @@ type HierarchyQuery struct {
 	Limit     int    // of rooms
 	From      string // token of a part given before
 	Via       []matrix.ServerName
+	Here      bool // no other server is asked
 }
 
 const (
@@ -78,6 +79,9 @@ func (r *Remote) Hierarchy(ctx context.Context, user matrix.UserID, q HierarchyQ
 	w := &spaceWalk{
 		r: r, user: user, q: q, asking: asking, asks: asksMost,
 		waiting: []spaceStep{{room: q.Room, via: q.Via}}, seen: make(map[matrix.RoomID]bool), told: make(map[matrix.RoomID]*roomserver.HierarchyRoom),
+	}
+	if q.Here {
+		w.asks = 0
 	}
 	out := &Hierarchy{Rooms: []roomserver.HierarchyRoom{}}
 	for n := 0; ; n++ {
