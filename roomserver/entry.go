@@ -1,7 +1,6 @@
 package roomserver
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -281,11 +280,7 @@ func (e *entry) keepServers(ctx context.Context) error {
 
 // settle makes the state of all that was kept. It must have the create event of the room.
 func (e *entry) settle(ctx context.Context, j Import) error {
-	entries := make([]state.Entry, 0, len(e.places))
-	for tuple, event := range e.places {
-		entries = append(entries, state.Entry{Tuple: tuple, Event: event})
-	}
-	slices.SortFunc(entries, func(a, b state.Entry) int { return cmp.Compare(a.Tuple, b.Tuple) })
+	entries := entriesOf(e.places)
 	var base *state.State
 	err := e.r.db.View(ctx, func(tx *store.Tx) error {
 		tuple, _, err := e.r.states.Tuple(tx, rules.StateKey{Type: "m.room.create"})

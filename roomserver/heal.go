@@ -57,6 +57,9 @@ func (r *Rooms) Heal(ctx context.Context, room matrix.RoomID, told []matrix.Even
 	if err != nil {
 		return 0, err
 	}
+	if err := c.learn(ctx); err != nil {
+		return 0, err
+	}
 	for range tries {
 		changed := 0
 		err := r.commit(ctx, []RoomNID{c.room}, func(b *batch) error {
@@ -89,11 +92,7 @@ func (c *reception) heal() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	told, err := c.state(h, "told", func() (*state.State, error) { return c.toldState(h) })
-	if err != nil {
-		return 0, err
-	}
-	healed, err := c.one(h, []*state.State{h.state, told})
+	healed, err := c.one(h, []*state.State{h.state, c.toldState(h)})
 	if err != nil {
 		return 0, err
 	}

@@ -3,6 +3,7 @@ package roomserver
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"astrocyte/matrix"
@@ -43,14 +44,39 @@ func (b *batch) noteMoves(h *head, s *staged, next *state.State) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range changes {
-		if keys[c.Tuple].Type != "m.room.member" {
-			continue
-		}
+	members := slices.DeleteFunc(changes, func(c state.Difference) bool { return keys[c.Tuple].Type != "m.room.member" })
+	if err := b.loadSides(members); err != nil {
+		return err
+	}
+	for _, c := range members {
 		if err := b.noteMove(h, s, c.Old, c.New); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// loadSides loads the events between which the places of a state change, all together where they are many.
+func (b *batch) loadSides(changes []state.Difference) error {
+	var nids []int64
+	for _, c := range changes {
+		for _, nid := range []int64{c.Old, c.New} {
+			if nid != 0 && b.byNID[nid] == nil {
+				nids = append(nids, nid)
+			}
+		}
+	}
+	if len(nids) < 3 {
+		return nil
+	}
+	found, err := b.held(nids)
+	if err != nil {
+		return fmt.Errorf("load %d changed memberships: %w", len(changes), err)
+	}
+	if b.before.events == nil {
+		b.before.events = make(map[int64]*Event, len(found))
+	}
+	maps.Copy(b.before.events, found)
 	return nil
 }
 

@@ -74,6 +74,9 @@ func (r *Rooms) receive(ctx context.Context, c *reception) (Status, error) {
 	if !ok {
 		return 0, ErrNotHere
 	}
+	if err := c.learn(ctx); err != nil {
+		return 0, err
+	}
 	for range tries {
 		var status Status
 		w := c.wish(&status)
@@ -183,14 +186,14 @@ func (b *batch) keep(e *Event, why string) {
 	b.kept = append(b.kept, &kept{Event: e, why: why})
 }
 
-// mentions are the ids of the event, of those before it, of its auth events, and of the state that was told.
+// mentions are the ids of the event, of those before it, and of its auth events.
 func (c *reception) mentions() []matrix.EventID {
-	ids := make([]matrix.EventID, 0, 1+len(c.ev.Prev())+len(c.ev.Auth())+len(c.told))
+	ids := make([]matrix.EventID, 0, 2+len(c.ev.Prev())+len(c.ev.Auth()))
 	ids = append(append(append(ids, c.ev.ID()), c.ev.Prev()...), c.ev.Auth()...)
 	if c.toldFor != "" {
 		ids = append(ids, c.toldFor)
 	}
-	return append(ids, c.told...)
+	return ids
 }
 
 // repeated finds what became of the event when it came before; false where it is new, or was only an

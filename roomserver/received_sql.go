@@ -1,8 +1,6 @@
 package roomserver
 
 import (
-	"cmp"
-	"slices"
 	"strings"
 
 	"astrocyte/matrix"
@@ -10,17 +8,6 @@ import (
 	"astrocyte/roomserver/state"
 	"astrocyte/store"
 )
-
-// entries reads which places in a state some events have, sorted. Of two for one place the first is taken.
-func (r *Rooms) entries(tx *store.Tx, nids []int64) ([]state.Entry, error) {
-	all, err := store.Select(tx, func(r store.Row) (e state.Entry, err error) { return e, r.Scan(&e.Tuple, &e.Event) }, `
-		SELECT tuple_nid, event_nid FROM events
-		WHERE (shard, event_nid) IN {NIDS $1} AND tuple_nid <> 0`, store.List(nids))
-	slices.SortFunc(all, func(a, b state.Entry) int {
-		return cmp.Or(cmp.Compare(a.Tuple, b.Tuple), cmp.Compare(a.Event, b.Event))
-	})
-	return slices.CompactFunc(all, func(a, b state.Entry) bool { return a.Tuple == b.Tuple }), err
-}
 
 // readLinks reads to which auth events some events refer.
 func readLinks(tx *store.Tx, nids []int64) ([]state.Link, error) {

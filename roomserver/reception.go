@@ -1,6 +1,8 @@
 package roomserver
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +11,7 @@ import (
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
 	"astrocyte/roomserver/state"
+	"astrocyte/store"
 )
 
 // A reception is the taking of one event, in as many tries as there are states to be resolved on the way.
@@ -68,6 +71,10 @@ func (c *reception) begin(b *batch) {
 	if c.own != nil {
 		maps.Copy(c.made, b.byNID) // others of the same wish
 	}
+	c.remembers()
+}
+
+func (c *reception) remembers() {
 	if c.memory == nil {
 		c.memory, c.fresh, c.nids = make(map[string]*state.State), make(map[int64]bool), make(map[matrix.EventID]int64)
 	}
@@ -125,11 +132,7 @@ func (c *reception) before(h *head, near *surroundings) (*state.State, error) {
 		return c.entering.told, nil
 	}
 	var sets []*state.State
-	if len(c.told) > 0 {
-		told, err := c.state(h, "told "+string(c.ev.ID()), func() (*state.State, error) { return c.toldState(h) })
-		if err != nil {
-			return nil, err
-		}
+	if told := c.toldState(h); told != nil {
 		sets = append(sets, told)
 	}
 	for _, p := range near.prev {
@@ -142,43 +145,88 @@ func (c *reception) before(h *head, near *surroundings) (*state.State, error) {
 	return c.one(h, sets)
 }
 
-// toldState makes the state of the events that were told. Rejected ones have no place in a state.
-func (c *reception) toldState(h *head) (*state.State, error) {
-	ids := c.told
-	if c.toldFor != "" {
-		ids = append(slices.Clone(ids), c.toldFor)
+// toldMost bounds how many events of a state that was told are looked up at a time.
+const toldMost = 1000
+
+// toldLabel names the state that was told in the memory of the reception.
+const toldLabel = "told"
+
+// learn makes the state of the events that were told, before the committer has to do with it: it may be large. Rejected
+// ones have no place in a state, and of two for one place the first has it.
+func (c *reception) learn(ctx context.Context) error {
+	c.remembers()
+	if len(c.told) == 0 || c.memory[toldLabel] != nil {
+		return nil
 	}
-	in, err := c.b.look(h.nid, ids)
-	if err != nil {
-		return nil, err
-	}
-	var nids []int64
-	for _, id := range c.told {
-		if k, ok := in.here(id); ok && k.status != statusRejected {
-			nids = append(nids, k.nid)
+	var base *state.State
+	places := make(map[int64]int64, len(c.told))
+	err := c.r.db.View(ctx, func(tx *store.Tx) error {
+		h, err := c.r.Heads(tx, []RoomNID{c.room})
+		if err != nil {
+			return err
 		}
-	}
-	told, err := c.r.entries(c.b.tx, nids)
-	if err != nil {
-		return nil, fmt.Errorf("load the state that was told: %w", err)
-	}
-	if k, ok := in.here(c.toldFor); ok && k.status != statusRejected {
-		if told, err = c.withEvent(told, k.nid); err != nil {
-			return nil, err
+		if base, err = c.r.states.Load(tx, h[c.room].Snap); err != nil {
+			return err
 		}
+		for ids := range slices.Chunk(c.told, toldMost) {
+			if err := c.learnSome(tx, ids, places); err != nil {
+				return err
+			}
+		}
+		if c.toldFor == "" {
+			return nil
+		}
+		last := make(map[int64]int64)
+		if err := c.learnSome(tx, []matrix.EventID{c.toldFor}, last); err != nil {
+			return err
+		}
+		maps.Copy(places, last)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("load the state that was told: %w", err)
 	}
-	return c.b.next(h, h.state, state.Changes(h.state.Entries(), told)...)
+	told := entriesOf(places)
+	st, err := c.r.states.Next(ctx, int64(c.room), base, state.Changes(base.Entries(), told))
+	if err == nil && st != nil {
+		c.memory[toldLabel] = st
+		c.fresh[st.NID()] = st != base
+	}
+	return err
 }
 
-// withEvent is a state with an event that was told beside it.
-func (c *reception) withEvent(told []state.Entry, nid int64) ([]state.Entry, error) {
-	own, err := c.r.entries(c.b.tx, []int64{nid})
-	if err != nil || len(own) == 0 {
-		return told, err
+// toldState is the state that was told, nil where none was.
+func (c *reception) toldState(h *head) *state.State {
+	told := c.memory[toldLabel]
+	if told != nil && c.fresh[told.NID()] {
+		c.b.use(h, told)
 	}
-	told = slices.DeleteFunc(told, func(e state.Entry) bool { return e.Tuple == own[0].Tuple })
-	at, _ := slices.BinarySearchFunc(told, own[0], func(e, o state.Entry) int { return int(e.Tuple - o.Tuple) })
-	return slices.Insert(told, at, own[0]), nil
+	return told
+}
+
+// learnSome finds the places of some events in the state.
+func (c *reception) learnSome(tx *store.Tx, ids []matrix.EventID, places map[int64]int64) error {
+	found, err := readKnown(tx, slices.DeleteFunc(slices.Clone(ids), func(id matrix.EventID) bool { return !storable(string(id)) }))
+	for _, id := range ids {
+		k := found[id]
+		if k.status == 0 || k.status == statusRejected || k.room != c.room || k.tuple == 0 {
+			continue
+		}
+		if _, taken := places[k.tuple]; !taken {
+			places[k.tuple] = k.nid
+		}
+	}
+	return err
+}
+
+// entriesOf gives the places of a state in their order.
+func entriesOf(places map[int64]int64) []state.Entry {
+	entries := make([]state.Entry, 0, len(places))
+	for tuple, event := range places {
+		entries = append(entries, state.Entry{Tuple: tuple, Event: event})
+	}
+	slices.SortFunc(entries, func(a, b state.Entry) int { return cmp.Compare(a.Tuple, b.Tuple) })
+	return entries
 }
 
 // after is the state with the event.

@@ -77,20 +77,13 @@ func (r *Rooms) numbers(ctx context.Context, events []*rules.Event) (map[matrix.
 	return rooms, err
 }
 
-// lookedMost bounds the ids of a wish that are looked up with those of others: a state that was told is not.
-const lookedMost = 100
-
 // wish is the taking of the event by the committer.
 func (c *reception) wish(status *Status) *wish {
-	w := &wish{rooms: []RoomNID{c.room}, done: make(chan error, 1), of: c, fulfil: func(b *batch) error {
+	return &wish{rooms: []RoomNID{c.room}, done: make(chan error, 1), of: c, ids: c.mentions(), fulfil: func(b *batch) error {
 		var err error
 		*status, err = c.take(b)
 		return err
 	}}
-	if ids := c.mentions(); len(ids) <= lookedMost {
-		w.ids = ids
-	}
-	return w
 }
 
 // prepared is what the database knows of the events that the wishes of a batch receive, as it was when the batch
