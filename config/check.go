@@ -195,16 +195,20 @@ func (p *Passwords) check(r *reader) {
 }
 
 func (l *RateLimits) check(r *reader) {
-	for name, class := range l.Classes() {
-		for kind, rate := range map[string]Rate{"account": class.Account, "address": class.Address} {
-			key := "rate_limits." + name + "." + kind
-			switch {
-			case rate.PerSecond < 0 || rate.PerSecond > 1e6:
-				r.fault(key+".per_second", "must be between 0 and 1000000")
-			case rate.PerSecond > 0 && (rate.Burst < 1 || rate.Burst > 1e6):
-				r.fault(key+".burst", "must be between 1 and 1000000")
-			}
+	sound := func(key string, rate Rate) {
+		switch {
+		case rate.PerSecond < 0 || rate.PerSecond > 1e6:
+			r.fault(key+".per_second", "must be between 0 and 1000000")
+		case rate.PerSecond > 0 && (rate.Burst < 1 || rate.Burst > 1e6):
+			r.fault(key+".burst", "must be between 1 and 1000000")
 		}
+	}
+	for name, class := range l.Classes() {
+		sound("rate_limits."+name+".account", class.Account)
+		sound("rate_limits."+name+".address", class.Address)
+	}
+	for name, rate := range l.Servers.Classes() {
+		sound("rate_limits.servers."+name, rate)
 	}
 	for i, u := range l.Users {
 		key := fmt.Sprintf("rate_limits.users[%d]", i)
@@ -215,6 +219,11 @@ func (l *RateLimits) check(r *reader) {
 			r.fault(key+".factor", "must be between 0 and 1000000")
 		}
 	}
+}
+
+// Classes gives the limits by their names.
+func (s ServerLimits) Classes() map[string]Rate {
+	return map[string]Rate{"requests": s.Requests, "handshakes": s.Handshakes, "rooms": s.Rooms, "transactions": s.Transactions}
 }
 
 // Classes gives the limits by the names of their classes.

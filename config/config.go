@@ -199,6 +199,20 @@ type RateLimits struct {
 	Download LimitClass `yaml:"download"`
 	// Asking for previews of links.
 	Preview LimitClass `yaml:"preview"`
+	// What other servers ask, each server by itself.
+	Servers ServerLimits `yaml:"servers"`
+}
+
+// ServerLimits are limits for what one other server asks by signed requests.
+type ServerLimits struct {
+	// Events, keys, profiles, files, and whatever has no limit of its own.
+	Requests Rate `yaml:"requests"`
+	// Joining, knocking, inviting and leaving.
+	Handshakes Rate `yaml:"handshakes"`
+	// The state and the history of rooms, spaces and the room directory.
+	Rooms Rate `yaml:"rooms"`
+	// Transactions. Of one server one is taken at a time anyway, so they have no limit as a rule.
+	Transactions Rate `yaml:"transactions"`
 }
 
 // UserLimit is the limit of a single user.
@@ -416,5 +430,8 @@ func defaultLimits() RateLimits {
 		Upload:    class(2, 10, 50),
 		Download:  class(50, 200, 500),
 		Preview:   class(0.5, 5, 20),
+		Servers: ServerLimits{
+			Requests: Rate{PerSecond: 100, Burst: 2000}, Handshakes: Rate{PerSecond: 10, Burst: 300}, Rooms: Rate{PerSecond: 20, Burst: 500},
+		},
 	}
 }

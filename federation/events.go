@@ -13,9 +13,9 @@ import (
 func (a *API) eventRoutes(r *httpapi.Router) {
 	const v1 = "/_matrix/federation/v1"
 	r.Handle("GET", v1+"/event/{eventID}", httpapi.Signed(a.event))
-	r.Handle("GET", v1+"/event_auth/{roomID}/{eventID}", httpapi.RawSigned(a.eventAuth))
-	r.Handle("GET", v1+"/backfill/{roomID}", httpapi.Signed(a.backfill))
-	r.Handle("POST", v1+"/get_missing_events/{roomID}", httpapi.Signed(a.missingEvents))
+	r.Handle("GET", v1+"/event_auth/{roomID}/{eventID}", httpapi.RawSigned(a.eventAuth), httpapi.PerServer("rooms"))
+	r.Handle("GET", v1+"/backfill/{roomID}", httpapi.Signed(a.backfill), httpapi.PerServer("rooms"))
+	r.Handle("POST", v1+"/get_missing_events/{roomID}", httpapi.Signed(a.missingEvents), httpapi.PerServer("rooms"))
 }
 
 // eventsResponse is a transaction of some events.

@@ -9,7 +9,7 @@ import (
 )
 
 func (a *API) hierarchyRoutes(r *httpapi.Router) {
-	r.Handle("GET", "/_matrix/federation/v1/hierarchy/{roomID}", httpapi.Signed(a.hierarchy))
+	r.Handle("GET", "/_matrix/federation/v1/hierarchy/{roomID}", httpapi.Signed(a.hierarchy), httpapi.PerServer("rooms"))
 }
 
 type hierarchyRequest struct {

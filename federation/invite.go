@@ -12,8 +12,8 @@ import (
 )
 
 func (a *API) inviteRoutes(r *httpapi.Router) {
-	r.Handle("PUT", "/_matrix/federation/v1/invite/{roomID}/{eventID}", httpapi.Signed(a.inviteV1), httpapi.Limit("invite"))
-	r.Handle("PUT", "/_matrix/federation/v2/invite/{roomID}/{eventID}", httpapi.Signed(a.invite), httpapi.Limit("invite"))
+	r.Handle("PUT", "/_matrix/federation/v1/invite/{roomID}/{eventID}", httpapi.Signed(a.inviteV1), httpapi.PerServer("handshakes"))
+	r.Handle("PUT", "/_matrix/federation/v2/invite/{roomID}/{eventID}", httpapi.Signed(a.invite), httpapi.PerServer("handshakes"))
 }
 
 type inviteRequest struct {

@@ -13,7 +13,7 @@ import (
 )
 
 func (a *API) joinRoutes(r *httpapi.Router) {
-	join := httpapi.Limit("join")
+	join := httpapi.PerServer("handshakes")
 	r.Handle("GET", "/_matrix/federation/v1/make_join/{roomID}/{userID}", httpapi.Signed(a.makeJoin), join)
 	r.Handle("PUT", "/_matrix/federation/v1/send_join/{roomID}/{eventID}", httpapi.RawSigned(a.sendJoinV1), join)
 	r.Handle("PUT", "/_matrix/federation/v2/send_join/{roomID}/{eventID}", httpapi.RawSigned(a.sendJoin), join)

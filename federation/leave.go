@@ -10,11 +10,12 @@ import (
 )
 
 func (a *API) leaveRoutes(r *httpapi.Router) {
-	r.Handle("GET", "/_matrix/federation/v1/make_leave/{roomID}/{userID}", httpapi.Signed(a.makeLeave))
-	r.Handle("PUT", "/_matrix/federation/v1/send_leave/{roomID}/{eventID}", httpapi.Signed(a.sendLeaveV1))
-	r.Handle("PUT", "/_matrix/federation/v2/send_leave/{roomID}/{eventID}", httpapi.Signed(a.sendLeave))
-	r.Handle("GET", "/_matrix/federation/v1/make_knock/{roomID}/{userID}", httpapi.Signed(a.makeKnock), httpapi.Limit("join"))
-	r.Handle("PUT", "/_matrix/federation/v1/send_knock/{roomID}/{eventID}", httpapi.Signed(a.sendKnock), httpapi.Limit("join"))
+	handshake := httpapi.PerServer("handshakes")
+	r.Handle("GET", "/_matrix/federation/v1/make_leave/{roomID}/{userID}", httpapi.Signed(a.makeLeave), handshake)
+	r.Handle("PUT", "/_matrix/federation/v1/send_leave/{roomID}/{eventID}", httpapi.Signed(a.sendLeaveV1), handshake)
+	r.Handle("PUT", "/_matrix/federation/v2/send_leave/{roomID}/{eventID}", httpapi.Signed(a.sendLeave), handshake)
+	r.Handle("GET", "/_matrix/federation/v1/make_knock/{roomID}/{userID}", httpapi.Signed(a.makeKnock), handshake)
+	r.Handle("PUT", "/_matrix/federation/v1/send_knock/{roomID}/{eventID}", httpapi.Signed(a.sendKnock), handshake)
 }
 
 // makeLeave proposes the event by which a user of another server leaves, or refuses an invite.

@@ -9,8 +9,8 @@ import (
 )
 
 func (a *API) publicRoomRoutes(r *httpapi.Router) {
-	r.Handle("GET", "/_matrix/federation/v1/publicRooms", httpapi.Signed(a.publicRooms))
-	r.Handle("POST", "/_matrix/federation/v1/publicRooms", httpapi.Signed(a.searchPublicRooms))
+	r.Handle("GET", "/_matrix/federation/v1/publicRooms", httpapi.Signed(a.publicRooms), httpapi.PerServer("rooms"))
+	r.Handle("POST", "/_matrix/federation/v1/publicRooms", httpapi.Signed(a.searchPublicRooms), httpapi.PerServer("rooms"))
 }
 
 type publicRoomsRequest struct {

@@ -11,8 +11,8 @@ import (
 )
 
 func (a *API) stateRoutes(r *httpapi.Router) {
-	r.Handle("GET", "/_matrix/federation/v1/state/{roomID}", httpapi.RawSigned(a.state))
-	r.Handle("GET", "/_matrix/federation/v1/state_ids/{roomID}", httpapi.Signed(a.stateIDs))
+	r.Handle("GET", "/_matrix/federation/v1/state/{roomID}", httpapi.RawSigned(a.state), httpapi.PerServer("rooms"))
+	r.Handle("GET", "/_matrix/federation/v1/state_ids/{roomID}", httpapi.Signed(a.stateIDs), httpapi.PerServer("rooms"))
 }
 
 type stateIDsRequest struct {

@@ -10,7 +10,7 @@ import (
 )
 
 func (a *API) thirdPartyRoutes(r *httpapi.Router) {
-	r.Handle("PUT", "/_matrix/federation/v1/exchange_third_party_invite/{roomID}", httpapi.Signed(a.exchangeInvite), httpapi.Limit("invite"))
+	r.Handle("PUT", "/_matrix/federation/v1/exchange_third_party_invite/{roomID}", httpapi.Signed(a.exchangeInvite), httpapi.PerServer("handshakes"))
 	r.Handle("PUT", "/_matrix/federation/v1/3pid/onbind", httpapi.Open(a.onBind), httpapi.Limit("invite"))
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 func (a *API) transactionRoutes(r *httpapi.Router) {
-	r.Handle("PUT", "/_matrix/federation/v1/send/{txnID}", httpapi.Signed(a.transaction), httpapi.BodyLimit(maxTransaction))
+	r.Handle("PUT", "/_matrix/federation/v1/send/{txnID}", httpapi.Signed(a.transaction), httpapi.PerServer("transactions"), httpapi.BodyLimit(maxTransaction))
 }
 
 // maxTransaction bounds the body of a transaction: fifty events and a hundred EDUs of full size, and what is around

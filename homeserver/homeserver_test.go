@@ -165,6 +165,12 @@ func TestLimitsAreSettings(t *testing.T) {
 			t.Errorf("endpoints are limited by %q, which is no setting", class)
 		}
 	}
+	servers := config.Default().RateLimits.Servers.Classes()
+	for _, class := range hs.router.ServerClasses() {
+		if _, found := servers[class]; !found {
+			t.Errorf("other servers are limited by %q, which is no setting", class)
+		}
+	}
 }
 
 // certify writes a certificate that names itself.

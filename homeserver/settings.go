@@ -13,9 +13,12 @@ func limitsOf(c config.RateLimits) httpapi.Limits {
 	if !c.Enabled {
 		return httpapi.Limits{}
 	}
-	l := httpapi.Limits{Classes: map[string]httpapi.Class{}, Factors: map[matrix.UserID]float64{}}
+	l := httpapi.Limits{Classes: map[string]httpapi.Class{}, Servers: map[string]httpapi.Rate{}, Factors: map[matrix.UserID]float64{}}
 	for name, class := range c.Classes() {
 		l.Classes[name] = httpapi.Class{Account: httpapi.Rate(class.Account), Address: httpapi.Rate(class.Address)}
+	}
+	for name, rate := range c.Servers.Classes() {
+		l.Servers[name] = httpapi.Rate(rate)
 	}
 	for _, u := range c.Users {
 		l.Factors[u.User] = u.Factor

@@ -12,6 +12,7 @@ type endpoint struct {
 }
 
 type options struct {
+	perServer     string
 	limit         string
 	bodyLimit     int64
 	noLog         bool
@@ -28,6 +29,10 @@ type Option func(*options)
 
 // Limit names the rate-limit class of an endpoint. An endpoint without one is not limited.
 func Limit(class string) Option { return func(o *options) { o.limit = class } }
+
+// PerServer names the limit of an endpoint that other servers reach by signed requests, each server by itself; those
+// that name none share the one of requests.
+func PerServer(class string) Option { return func(o *options) { o.perServer = class } }
 
 // BodyLimit bounds the body of an endpoint in bytes, in place of the router's limit.
 func BodyLimit(n int64) Option { return func(o *options) { o.bodyLimit = n } }

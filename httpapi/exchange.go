@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -155,6 +156,8 @@ func (x *exchange) admit(e *endpoint) error {
 		return matrix.Forbidden("only administrators of this server may do this")
 	case c.Guest && !e.guestsToo && e.handler.access == accessAuthed:
 		return matrix.E(matrix.CodeGuestAccessForbidden, "guests cannot do this")
+	case c.Origin != "":
+		return x.router.o.Limiter.Server(cmp.Or(e.perServer, "requests"), c.Origin)
 	case e.limit == "" || c.Unlimited:
 		return nil
 	}

@@ -36,6 +36,8 @@ type Class struct {
 // Limits is a set of rate limits, replaced as a whole.
 type Limits struct {
 	Classes map[string]Class
+	// Servers limit what each single other server asks, by the names that endpoints give.
+	Servers map[string]Rate
 	// Factors multiply the limits of single users; 0 frees them of limits.
 	Factors map[matrix.UserID]float64
 }
@@ -113,6 +115,16 @@ func (l *Limiter) Account(class string, user matrix.UserID) error {
 		rate = Rate{PerSecond: rate.PerSecond * factor, Burst: int(float64(rate.Burst) * factor)}
 	}
 	return l.take(rate, bucketKey{class + ".account", string(user)})
+}
+
+// Server takes one from another server's bucket of a class; the error names the limit.
+func (l *Limiter) Server(class string, origin matrix.ServerName) error {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.take(l.limits.Servers[class], bucketKey{"servers." + class, string(origin)})
 }
 
 // Address takes one from an address's bucket of a class; the error names the limit, its class and that the address met it. IPv6 addresses count

@@ -103,6 +103,18 @@ func (r *Router) Classes() []string {
 	return slices.Compact(classes)
 }
 
+// ServerClasses lists the limits of single servers that endpoints name.
+func (r *Router) ServerClasses() []string {
+	classes := []string{"requests"}
+	for _, e := range r.endpoints {
+		if e.perServer != "" {
+			classes = append(classes, e.perServer)
+		}
+	}
+	slices.Sort(classes)
+	return slices.Compact(classes)
+}
+
 // ServeHTTP answers a request.
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.build.Do(r.buildGroups)

@@ -133,3 +133,6 @@ func (r *ForeignRoom) State() (out []*rules.Event) {
 	}
 	return out
 }
+
+// Last is the event upon which the room's next ones are built.
+func (r *ForeignRoom) Last() *rules.Event { return r.last }
