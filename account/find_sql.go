@@ -7,6 +7,13 @@ import (
 	"astrocyte/store"
 )
 
+// userOrders are the orders of accounts. Those by what stands in other tables are by name.
+var userOrders = map[string]string{
+	"": "user_id", "name": "user_id", "displayname": "user_id", "avatar_url": "user_id", "user_type": "user_id", "last_seen_ts": "user_id",
+	"is_guest": "kind", "admin": "admin", "deactivated": "deactivated_ts", "shadow_banned": "shadow_banned", "locked": "locked",
+	"suspended": "suspended", "creation_ts": "created_ts",
+}
+
 // findUsers looks through all shards: it is for administrators.
 func findUsers(tx *store.Tx, q UserQuery) (users []User, total int64, err error) {
 	where, args := q.where()
@@ -15,10 +22,7 @@ func findUsers(tx *store.Tx, q UserQuery) (users []User, total int64, err error)
 	if err != nil {
 		return nil, 0, err
 	}
-	order := "user_id"
-	if q.ByCreation {
-		order = "created_ts"
-	}
+	order := userOrders[q.Order]
 	if q.Backward {
 		order += " DESC"
 	}
@@ -40,7 +44,9 @@ func (q UserQuery) where() (string, []any) {
 		escaped := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(q.Search))
 		add(`LOWER(user_id) LIKE $%d ESCAPE '\'`, "%"+escaped+"%")
 	}
-	if !q.Deactivated {
+	if q.Deactivated != nil && *q.Deactivated {
+		add("deactivated_ts > $%d", int64(0))
+	} else if q.Deactivated != nil {
 		add("deactivated_ts = $%d", int64(0))
 	}
 	if q.Guests != nil && *q.Guests {

@@ -20,7 +20,7 @@ func (a *API) adminUserRoutes(r *httpapi.Router) {
 	r.Handle("GET", synapseV1+"server_version", httpapi.Authed(a.adminVersion), httpapi.AdminsOnly())
 	r.Handle("GET", synapseV1+"username_available", httpapi.Authed(a.usernameAvailable), httpapi.AdminsOnly())
 	r.Handle("GET", synapseV1+"whois/{userID}", httpapi.Authed(a.whois), httpapi.AdminsOnly())
-	r.Handle("GET", synapseV2+"users", httpapi.Authed(a.adminUsers), httpapi.AdminsOnly())
+	r.Handle("GET", synapseV2+"users", httpapi.Authed(a.adminUsersOld), httpapi.AdminsOnly())
 	r.Handle("GET", "/_synapse/admin/v3/users", httpapi.Authed(a.adminUsers), httpapi.AdminsOnly())
 	r.Handle("GET", synapseV2+"users/{userID}", httpapi.Authed(a.adminUser), httpapi.AdminsOnly())
 	r.Handle("PUT", synapseV2+"users/{userID}", httpapi.Authed(a.adminWriteUser), httpapi.AdminsOnly())
@@ -114,7 +114,7 @@ type adminUsersRequest struct {
 	UserID      string `query:"user_id"`
 	Name        string `query:"name"`
 	Guests      *bool  `query:"guests"`
-	Deactivated bool   `query:"deactivated"`
+	Deactivated *bool  `query:"deactivated"`
 	Admins      *bool  `query:"admins"`
 	Locked      *bool  `query:"locked"`
 	Order       string `query:"order_by"`
@@ -127,9 +127,20 @@ type adminUsersResponse struct {
 	Next  *string          `json:"next_token,omitempty"`
 }
 
-// adminUsers lists accounts, those in use alone where deactivated is not set.
+// adminUsersOld lists accounts, and those that are deactivated only where that is asked for.
 //
 // Extension: GET /_synapse/admin/v2/users
+func (a *API) adminUsersOld(ctx context.Context, c *httpapi.Caller, q *adminUsersRequest) (*adminUsersResponse, error) {
+	all := q.Deactivated != nil && *q.Deactivated
+	if q.Deactivated = nil; !all {
+		q.Deactivated = new(bool)
+	}
+	return a.adminUsers(ctx, c, q)
+}
+
+// adminUsers lists accounts: all, those that are deactivated, or those that are not.
+//
+// Extension: GET /_synapse/admin/v3/users
 func (a *API) adminUsers(ctx context.Context, _ *httpapi.Caller, q *adminUsersRequest) (*adminUsersResponse, error) {
 	from, limit, err := q.bounds()
 	if err != nil {
@@ -141,7 +152,7 @@ func (a *API) adminUsers(ctx context.Context, _ *httpapi.Caller, q *adminUsersRe
 	}
 	users, total, err := a.accounts.FindUsers(ctx, account.UserQuery{
 		Search: search, Deactivated: q.Deactivated, Guests: q.Guests, Admins: q.Admins, Locked: q.Locked,
-		ByCreation: q.Order == "creation_ts", Backward: q.Direction == "b", Skip: from, Limit: limit,
+		Order: q.Order, Backward: q.Direction == "b", Skip: from, Limit: limit,
 	})
 	if err != nil {
 		return nil, err

@@ -117,6 +117,11 @@ func TestAdministratorsKeepAccounts(t *testing.T) {
 		if gone := root.Reads(v2 + "users/" + bob.ID); !gone.At("deactivated").Bool() || !gone.At("erased").Bool() {
 			t.Errorf("the deactivated account is %s", gone)
 		}
+		for query, want := range map[string]int64{"v2/users": 3, "v2/users?deactivated=true": 4, "v3/users": 4, "v3/users?deactivated=true": 1, "v3/users?deactivated=false&order_by=creation_ts": 3} {
+			if list := root.Reads("/_synapse/admin/" + query); list.At("total").Int() != want {
+				t.Errorf("%s lists %s, not %d", query, list, want)
+			}
+		}
 		root.IsRefused(matrix.CodeUserDeactivated, 403, "PUT", v2+"users/"+bob.ID, `{"deactivated":false}`)
 	})
 }
