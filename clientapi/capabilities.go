@@ -37,6 +37,7 @@ var unstableFeatures = map[string]bool{
 	"org.matrix.msc4151":        true, // reporting rooms
 	"org.matrix.msc3814":        true, // dehydrated devices
 	"org.matrix.msc4140":        true, // delayed events
+	"org.matrix.msc4354":        true, // sticky events
 	"org.matrix.msc4140.stable": true,
 	"org.matrix.msc4143":        true, // call services
 	"org.matrix.msc4155":        true, // lists of who may invite

@@ -35,6 +35,7 @@ type delayEventRequest struct {
 	EventType string          `path:"eventType"`
 	TxnID     string          `path:"txnID"`
 	Timestamp *int64          `query:"ts"`
+	Sticky    *int64          `query:"org.matrix.msc4354.sticky_duration_ms"`
 	Delay     int64           `json:"delay_ms" required:"true"`
 	StateKey  *string         `json:"state_key"`
 	Content   json.RawMessage `json:"content" required:"true"`
@@ -52,8 +53,16 @@ func (a *API) delayEvent(ctx context.Context, c *httpapi.Caller, q *delayEventRe
 	if len(q.Content) == 0 || q.Content[0] != '{' {
 		return nil, matrix.BadJSON("content must be an object")
 	}
+	sticky, err := stickyFor(q.Sticky)
+	if err == nil && sticky > 0 && q.StateKey != nil {
+		err = matrix.InvalidParam("state events cannot be sent as sticky ones")
+	}
+	if err != nil {
+		return nil, err
+	}
 	e := delayed.Event{
-		Scope: "delayed_event/" + string(q.RoomID) + "/" + q.EventType, Txn: q.TxnID,
+		Sticky: sticky,
+		Scope:  "delayed_event/" + string(q.RoomID) + "/" + q.EventType, Txn: q.TxnID,
 		Room: q.RoomID, Type: q.EventType, StateKey: q.StateKey, Content: q.Content,
 	}
 	id, err := a.delayed.Schedule(ctx, a.leftBy(c, e, q.Timestamp, q.Delay))

@@ -8,6 +8,7 @@ import (
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
+	"astrocyte/roomserver/rules"
 )
 
 func (a *API) sendRoutes(r *httpapi.Router) {
@@ -25,6 +26,7 @@ type sendRequest struct {
 	TxnID     string          `path:"txnID"`
 	Timestamp *int64          `query:"ts"`
 	Delay     *int64          `query:"org.matrix.msc4140.delay"`
+	Sticky    *int64          `query:"org.matrix.msc4354.sticky_duration_ms"`
 	Content   json.RawMessage `body:"whole,optional"`
 }
 
@@ -40,9 +42,13 @@ func (a *API) sendMessage(ctx context.Context, c *httpapi.Caller, q *sendRequest
 	if c.Suspended && (q.EventType != "m.room.redaction" || q.Delay != nil) {
 		return nil, matrix.E(matrix.CodeUserSuspended, "this account is suspended")
 	}
+	sticky, err := stickyFor(q.Sticky)
+	if err != nil {
+		return nil, err
+	}
 	scope := "send/" + string(q.RoomID) + "/" + q.EventType
 	if q.Delay != nil {
-		e := delayed.Event{Scope: scope, Txn: q.TxnID, Room: q.RoomID, Type: q.EventType, Content: q.Content}
+		e := delayed.Event{Scope: scope, Txn: q.TxnID, Room: q.RoomID, Type: q.EventType, Content: q.Content, Sticky: sticky}
 		return a.delayOld(ctx, c, e, q.Timestamp, *q.Delay)
 	}
 	if q.Content == nil {
@@ -50,13 +56,26 @@ func (a *API) sendMessage(ctx context.Context, c *httpapi.Caller, q *sendRequest
 	}
 	d := roomserver.Draft{
 		Room: q.RoomID, Sender: c.User, Type: q.EventType, Content: q.Content, Timestamp: massaged(c, q.Timestamp),
-		Txn: &roomserver.Txn{Device: c.Device, Scope: scope, ID: q.TxnID}, Suspended: c.Suspended, Shadowed: c.Shadowed,
+		Txn: &roomserver.Txn{Device: c.Device, Scope: scope, ID: q.TxnID}, Suspended: c.Suspended, Shadowed: c.Shadowed, Sticky: sticky,
 	}
 	if err := d.FindRedacts(); err != nil {
 		return nil, err
 	}
 	a.ephemeral.Acted(ctx, c.User)
 	return sent(a.rooms.Send(ctx, d))
+}
+
+// stickyFor is for how many milliseconds a client wants an event to be sticky.
+//
+// Spec: MSC4354.
+func stickyFor(ms *int64) (int64, error) {
+	if ms == nil {
+		return 0, nil
+	}
+	if *ms < 0 || *ms > rules.MaxSticky {
+		return 0, matrix.InvalidParam("an event is sticky for 0 to %d milliseconds", rules.MaxSticky)
+	}
+	return *ms, nil
 }
 
 func sent(id matrix.EventID, err error) (*sendResponse, error) {

@@ -77,6 +77,7 @@ type Event struct {
 	StateKey  *string // nil: not a state event
 	Content   json.RawMessage
 	Timestamp int64 // milliseconds: what an application service gives the event; 0: when it is sent
+	Sticky    int64 // milliseconds for which it is sticky once it is sent
 	Unlimited bool  // its user is not rate limited
 	Delay     time.Duration
 	Since     int64 // milliseconds: when it was left, or restarted last

@@ -8,14 +8,14 @@ import (
 )
 
 const columns = `delay_id, user_id, device_id, scope, txn_id, room_id, type, is_state, state_key, content, event_ts, unlimited,
-	delay, since, ended, event_id, error`
+	delay, since, ended, event_id, error, sticky`
 
 func scanEvent(r store.Row) (e Event, err error) {
 	var isState, unlimited, delay int64
 	var key string
 	var content, failed []byte
 	err = r.Scan(&e.ID, &e.User, &e.Device, &e.Scope, &e.Txn, &e.Room, &e.Type, &isState, &key, &content, &e.Timestamp, &unlimited,
-		&delay, &e.Since, &e.Ended, &e.Sent, &failed)
+		&delay, &e.Since, &e.Ended, &e.Sent, &failed, &e.Sticky)
 	e.Content, e.Unlimited, e.Delay = content, unlimited != 0, time.Duration(delay)*time.Millisecond
 	if isState != 0 {
 		e.StateKey = &key
@@ -37,9 +37,9 @@ func insert(tx *store.Tx, e Event) (bool, error) {
 		unlimited = 1
 	}
 	n, err := tx.Exec(`INSERT INTO delayed_events (ushard, `+columns+`, due)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, '', $16, $17) ON CONFLICT DO NOTHING`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, '', $16, $17, $18) ON CONFLICT DO NOTHING`,
 		e.User.Shard(), e.ID, string(e.User), string(e.Device), e.Scope, e.Txn, string(e.Room), e.Type, isState, key, []byte(e.Content),
-		e.Timestamp, unlimited, e.Delay.Milliseconds(), e.Since, []byte{}, e.due())
+		e.Timestamp, unlimited, e.Delay.Milliseconds(), e.Since, []byte{}, e.Sticky, e.due())
 	return n == 1, err
 }
 

@@ -81,7 +81,7 @@ func (d *Delayed) send(ctx context.Context, e Event, may func(now *Event) error)
 		return err
 	}
 	draft := roomserver.Draft{
-		Room: e.Room, Sender: e.User, Type: e.Type, StateKey: e.StateKey, Content: e.Content, Timestamp: e.Timestamp,
+		Room: e.Room, Sender: e.User, Type: e.Type, StateKey: e.StateKey, Content: e.Content, Timestamp: e.Timestamp, Sticky: e.Sticky,
 		Txn: &roomserver.Txn{Scope: "delayed", ID: e.ID},
 		Delay: &roomserver.Delay{
 			Due: func(tx *store.Tx) error {

@@ -27,6 +27,7 @@ type Draft struct {
 	Timestamp int64          // milliseconds; 0: now
 	Txn       *Txn           // nil: never repeated
 	Delay     *Delay         // nil: its user sends it now
+	Sticky    int64          // milliseconds for which it is sticky; 0: it is not
 	Ending    bool           // the sender's account ends: they may leave what others may not
 
 	confirmed []matrix.RoomAlias // of other servers, which say that they point to the room
@@ -157,7 +158,7 @@ func (b *batch) build(h *head, d *Draft, auth []*Event) (*Event, error) {
 	e.TxnDevice, e.TxnID = d.known()
 	p := rules.Proto{
 		RoomID: h.id, Sender: d.Sender, Type: d.Type, StateKey: d.StateKey, Content: d.Content,
-		Redacts: d.Redacts, Depth: min(h.depth+1, canonicaljson.MaxInt), OriginServerTS: d.Timestamp,
+		Redacts: d.Redacts, Depth: min(h.depth+1, canonicaljson.MaxInt), OriginServerTS: d.Timestamp, Sticky: d.Sticky,
 	}
 	if p.OriginServerTS == 0 {
 		p.OriginServerTS = b.r.now().UnixMilli()

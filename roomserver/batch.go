@@ -265,6 +265,7 @@ func (b *batch) write() error {
 		{"redactions", b.writeRedactions},
 		{"positions", b.takePositions},
 		{"timeline", b.insertTimeline},
+		{"sticky events", b.writeSticky},
 		{"members", b.writeMembers},
 		{"rooms", b.writeHeads},
 		{"transaction ids", b.insertTxns},

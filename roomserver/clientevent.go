@@ -3,6 +3,8 @@ package roomserver
 import (
 	"encoding/json"
 	"strconv"
+
+	"astrocyte/roomserver/rules"
 )
 
 // Format is a form in which clients are given events.
@@ -29,6 +31,10 @@ func (e *ClientEvent) AppendJSON(dst []byte, f Format) []byte {
 	dst = append(dst, `{"content":`...)
 	dst = e.appendContent(dst)
 	dst = appendMember(dst, `,"event_id":`, string(e.ID()))
+	if s := e.Shown.Sticky(); s > 0 {
+		dst = append(dst, `,"`+rules.StickyKey+`":{"duration_ms":`...)
+		dst = append(strconv.AppendInt(dst, s, 10), '}')
+	}
 	dst = append(dst, `,"origin_server_ts":`...)
 	dst = strconv.AppendInt(dst, e.OriginServerTS(), 10)
 	if r := e.Shown.Redacts(); r != "" && e.Type() == "m.room.redaction" {
@@ -98,6 +104,10 @@ func (e *ClientEvent) appendUnsigned(dst []byte) []byte {
 		because := ClientEvent{Event: e.Because, Shown: e.Because.Event, At: e.At}
 		dst = append(dst, `,"redacted_because":`...)
 		dst = because.AppendJSON(dst, WithRoomID)
+	}
+	if e.StickyFor > 0 { // MSC4354
+		dst = append(dst, `,"msc4354_sticky_duration_ttl_ms":`...)
+		dst = strconv.AppendInt(dst, e.StickyFor, 10)
 	}
 	if e.Txn != "" {
 		dst = appendMember(dst, `,"transaction_id":`, e.Txn)

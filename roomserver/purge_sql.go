@@ -32,6 +32,7 @@ func deleteRoom(tx *store.Tx, room RoomNID, locals []matrix.UserID) error {
 		`DELETE FROM room_servers WHERE shard = $1 AND room_nid = $2`,
 		`DELETE FROM room_gaps WHERE shard = $1 AND room_nid = $2`,
 		`DELETE FROM awaited_redactions WHERE shard = $1 AND room_nid = $2`,
+		`DELETE FROM sticky_events WHERE shard = $1 AND room_nid = $2`,
 	} {
 		if _, err := tx.Exec(statement, room.Shard(), int64(room)); err != nil {
 			return err
@@ -91,6 +92,7 @@ func deleteEvents(tx *store.Tx, room RoomNID, gone []Purged) error {
 	for _, statement := range []string{
 		`DELETE FROM timeline WHERE shard = $1 AND room_nid = $2 AND seq IN (SELECT seq FROM events WHERE shard = $1 AND event_nid {IN $3 INT8})
 			AND event_nid {IN $3 INT8}`,
+		`DELETE FROM sticky_events WHERE shard = $1 AND room_nid = $2 AND event_nid {IN $3 INT8}`,
 		`DELETE FROM event_json WHERE shard = $1 AND $2 <> 0 AND event_nid {IN $3 INT8}`,
 		`DELETE FROM events WHERE shard = $1 AND room_nid = $2 AND event_nid {IN $3 INT8}`,
 	} {

@@ -47,6 +47,7 @@ type ClientEvent struct {
 	Membership matrix.Membership // of the viewer when it was sent; empty: not told
 	Bundle     *Bundle           // what others say about it; nil: nothing
 	At         int64             // milliseconds: when it is shown
+	StickyFor  int64             // milliseconds for which it is sticky from now on; 0: it is not
 }
 
 // Excerpt is some places of a room's timeline, with what the one who shows them knows already.
@@ -151,7 +152,7 @@ func (r *Rooms) complete(tx *store.Tx, v Viewer, events []*ClientEvent) error {
 			e.Delay = e.TxnID
 		}
 	}
-	return nil
+	return r.addSticky(tx, events, now)
 }
 
 // addRelated finds the events that others refer to in their unsigned part: the state event that was

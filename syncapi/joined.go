@@ -39,6 +39,9 @@ func (r *reading) readJoined(v *visit) error {
 	if j.account, err = r.roomAccountData(v.ID, !known); err != nil {
 		return err
 	}
+	if err := r.readSticky(j, v, known); err != nil {
+		return err
+	}
 	if j.worthTelling() {
 		r.out.join = append(r.out.join, j)
 	}

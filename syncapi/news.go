@@ -50,6 +50,7 @@ type joinedNews struct {
 	timeline  *timeline // nil: nothing of it is told
 	ephemeral []ephemeralEvent
 	account   []account.AccountDatum
+	sticky    []*roomserver.ClientEvent // which the timeline does not have
 	unread    push.Unread
 	head      roomserver.Head
 	entered   bool // the client did not know the user to be in the room
@@ -92,6 +93,6 @@ func (n *news) empty() bool {
 
 // worthTelling says whether there is anything in what was found in a room.
 func (j *joinedNews) worthTelling() bool {
-	return j.entered || j.summary != nil || len(j.state) > 0 || len(j.ephemeral) > 0 || len(j.account) > 0 ||
+	return j.entered || j.summary != nil || len(j.state) > 0 || len(j.ephemeral) > 0 || len(j.account) > 0 || len(j.sticky) > 0 ||
 		j.timeline != nil && (len(j.timeline.events) > 0 || j.timeline.limited)
 }

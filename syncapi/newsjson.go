@@ -135,6 +135,9 @@ func (w *writer) joined(j *joinedNews) {
 		w.close(']')
 	})
 	w.object("account_data", func() { w.data(j.account) })
+	if len(j.sticky) > 0 {
+		w.object("msc4354_sticky", func() { w.events(j.sticky) })
+	}
 	w.unread(j.unread)
 }
 

@@ -38,7 +38,8 @@ type reading struct {
 	changed []roomserver.UserRoom // memberships that began since the token; all, where initial
 	sentTo  *deviceSent           // nil: members are not loaded lazily
 	told    told
-	all     []account.AccountDatum // all account data, once it is needed
+	stuck   map[roomserver.RoomNID]bool // of a client that begins: the rooms with sticky events; nil: not read yet
+	all     []account.AccountDatum      // all account data, once it is needed
 	out     *news
 }
 

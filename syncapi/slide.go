@@ -15,19 +15,20 @@ import (
 // slide is the making of one answer of sliding sync, in one transaction.
 type slide struct {
 	reading
-	ask     *slidingAsk
-	from    position // zero: the client begins
-	key     connectionKey
-	conn    *connection // as the client knows it
-	listing *listing
-	sorting sorting
-	scope   []*scoped // the rooms in view, in the order of the list
-	wishes  []*wishes // those of conn, and new ones behind them
-	changes map[roomserver.RoomNID]toldRoom
-	members *deviceSent                 // what members the client was told; nil: nobody asked
-	read    map[roomserver.RoomNID]bool // rooms in which the user has read on
-	events  int                         // of timelines, told so far
-	news    *slid
+	ask      *slidingAsk
+	from     position // zero: the client begins
+	key      connectionKey
+	conn     *connection // as the client knows it
+	listing  *listing
+	sorting  sorting
+	scope    []*scoped                   // the rooms in view, in the order of the list
+	interest map[roomserver.RoomNID]bool // those that lists are about, and those that the client named; nil: nobody asked
+	wishes   []*wishes                   // those of conn, and new ones behind them
+	changes  map[roomserver.RoomNID]toldRoom
+	members  *deviceSent                 // what members the client was told; nil: nobody asked
+	read     map[roomserver.RoomNID]bool // rooms in which the user has read on
+	events   int                         // of timelines, told so far
+	news     *slid
 }
 
 // slid is an answer of sliding sync.

@@ -24,6 +24,10 @@ type slidExtensions struct {
 	typing   []passing
 	threads  []push.Subscription
 	older    string // token of the threads for which there was no place
+
+	sticky     []slidSticky
+	stickyNext int64 // position up to which they are told
+	stickyNews bool  // some of them are not those that the client was told before
 }
 
 // roomData is account data of a room.
@@ -40,7 +44,7 @@ type passing struct {
 
 func (x *slidExtensions) empty() bool {
 	return len(x.devices.Messages) == 0 && len(x.lists.Changed) == 0 && len(x.lists.Left) == 0 &&
-		len(x.account) == 0 && len(x.data) == 0 && len(x.receipts) == 0 && len(x.typing) == 0 && len(x.threads) == 0
+		len(x.account) == 0 && len(x.data) == 0 && len(x.receipts) == 0 && len(x.typing) == 0 && len(x.threads) == 0 && !x.stickyNews
 }
 
 // extend reads what the client wants to know besides its rooms.
@@ -62,6 +66,11 @@ func (r *slide) extend() error {
 	}
 	if x.ask.threads.enabled && r.a.push.Threads() {
 		if err := r.extendThreads(x); err != nil {
+			return err
+		}
+	}
+	if x.ask.sticky.enabled {
+		if err := r.extendSticky(x); err != nil {
 			return err
 		}
 	}

@@ -177,6 +177,9 @@ func (w *writer) slidExtensions(x *slidExtensions) {
 	if len(x.threads) > 0 {
 		w.object(x.ask.threads.key, func() { w.slidThreads(x) })
 	}
+	if len(x.sticky) > 0 {
+		w.object(x.ask.sticky.key, func() { w.slidSticky(x) })
+	}
 	w.passing(x.ask.receipts.key, "m.receipt", x.receipts)
 	w.passing(x.ask.typing.key, "m.typing", x.typing)
 }

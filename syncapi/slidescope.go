@@ -22,6 +22,9 @@ type scoped struct {
 // findScope finds the rooms that the lists and subscriptions show.
 func (r *slide) findScope() error {
 	shown := make([][]string, len(r.listing.rooms))
+	if r.ask.ext.sticky.enabled {
+		r.interest = make(map[roomserver.RoomNID]bool)
+	}
 	for i := range r.ask.lists {
 		if err := r.showList(&r.ask.lists[i], shown); err != nil {
 			return err
@@ -36,6 +39,9 @@ func (r *slide) findScope() error {
 		}
 		if !named && shown[i] == nil {
 			continue
+		}
+		if r.interest != nil {
+			r.interest[l.room] = true
 		}
 		s := &scoped{listed: l, lists: shown[i], sub: named}
 		r.configure(s, sub, joined)
@@ -58,6 +64,9 @@ func (r *slide) showList(list *slidingList, shown [][]string) error {
 		}
 		if !ok {
 			continue
+		}
+		if r.interest != nil {
+			r.interest[l.room] = true
 		}
 		if list.holds(place) {
 			shown[i] = append(shown[i], list.name)

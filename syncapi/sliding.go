@@ -81,7 +81,7 @@ func (l *slidingList) holds(place int64) bool {
 
 // slidingExtensions are what the client wants to know besides its rooms.
 type slidingExtensions struct {
-	toDevice, e2ee, account, receipts, typing, threads extension
+	toDevice, e2ee, account, receipts, typing, threads, sticky extension
 }
 
 // extension is one of them.
@@ -90,7 +90,7 @@ type extension struct {
 	enabled bool
 	lists   map[string]bool        // nil: all
 	rooms   map[matrix.RoomID]bool // subscriptions; nil: all
-	had     int64                  // of messages to the device: the client has them up to this position
+	had     int64                  // of messages to the device, and of sticky events: the client has them up to this position
 	after   int64                  // and was told them up to here
 	limit   int
 }

@@ -252,6 +252,7 @@ var extensionNames = map[string]func(*slidingExtensions) *extension{
 	"typing":                          func(x *slidingExtensions) *extension { return &x.typing },
 	"thread_subscriptions":            func(x *slidingExtensions) *extension { return &x.threads },
 	"io.element.msc4308.thread_subscriptions": func(x *slidingExtensions) *extension { return &x.threads },
+	"org.matrix.msc4354.sticky_events":        func(x *slidingExtensions) *extension { return &x.sticky },
 	"org.matrix.msc4508.typing":               func(x *slidingExtensions) *extension { return &x.typing },
 }
 
@@ -316,7 +317,7 @@ func parseHad(token string) (int64, error) {
 	rest, ok := strings.CutPrefix(token, hadPrefix)
 	n, err := strconv.ParseInt(rest, 10, 64)
 	if !ok || err != nil || n < 0 {
-		return 0, matrix.InvalidParam("since is not a token of messages to devices")
+		return 0, matrix.InvalidParam("since is not a token of this extension")
 	}
 	return n, nil
 }

@@ -98,14 +98,9 @@ func (s *Sender) addEvents(tx *store.Tx, t *transaction, most int) error {
 
 // addRoom adds the events of one stretch, and notes how far it goes.
 func (s *Sender) addRoom(tx *store.Tx, t *transaction, w waiting, most int) error {
-	items, err := s.rooms.After(tx, w.room, w.from-1, maxStretch+1)
+	items, err := s.items(tx, w)
 	if err != nil {
 		return err
-	}
-	if len(items) > maxStretch && items[maxStretch].Seq <= w.upto {
-		if items, err = s.rooms.After(tx, w.room, w.upto-1, 1); err != nil {
-			return err
-		}
 	}
 	nids := make([]int64, 0, len(items))
 	for _, it := range items {

@@ -88,6 +88,9 @@ func (s *Sender) addressed(tx *store.Tx, events []roomserver.Passed) (marks, err
 	}
 	found := make(marks)
 	for _, at := range events {
+		if err := s.greetSticky(tx, found, at, stays[at.Room]); err != nil {
+			return nil, err
+		}
 		e := ours[at.NID]
 		if e == nil {
 			continue

@@ -24,6 +24,7 @@ type Proto struct {
 	Depth          int64
 	OriginServerTS int64          // milliseconds
 	EventID        matrix.EventID // in room versions 1 and 2 only
+	Sticky         int64          // milliseconds; 0: it is not
 }
 
 // signatureRoom is how many bytes a signature of this server may add to an event.
@@ -92,6 +93,8 @@ func (p *Proto) check(v *Version) error {
 		return matrix.BadJSON("the timestamp is beyond 2^53-1")
 	}
 	switch { // the server's own faults
+	case p.Sticky < 0 || p.Sticky > MaxSticky:
+		return errors.New("build event: sticky for longer than an event may be")
 	case len(p.Prev) > maxPrev || len(p.Auth) > maxAuth:
 		return errors.New("build event: too many prev_events or auth_events")
 	case p.Depth < 0 || p.Depth > canonicaljson.MaxInt:
@@ -125,6 +128,9 @@ func (w *writer) event(x *index, v *Version, p *Proto, content []byte) (claim in
 		x.eventID = w.text("event_id", string(p.EventID))
 	}
 	x.hashes = w.member("hashes", []byte(`{"sha256":"                                           "}`))
+	if p.Sticky > 0 {
+		x.sticky = w.member(StickyKey, []byte(`{"duration_ms":`+strconv.FormatInt(p.Sticky, 10)+`}`))
+	}
 	x.ts = w.integer("origin_server_ts", p.OriginServerTS)
 	x.prev = w.references("prev_events", v, p.Prev)
 	if p.Redacts != "" && !v.RedactsInContent {

@@ -15,6 +15,7 @@ type Event struct {
 
 	prev, auth []matrix.EventID // share one array
 	depth, ts  int64
+	sticky     int64
 	contents   contents
 }
 

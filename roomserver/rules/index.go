@@ -19,7 +19,7 @@ func (s span) member(name string) int { return int(s.start) - len(name) - 3 }
 // index is where the known members of an event stand. A key that is none of them to the byte is unknown.
 type index struct {
 	auth, content, depth, eventID, hashes, ts, prev, redacts, room, sender, signatures, stateKey, typ span
-	membership, origin, prevState, unsigned                                                           span
+	membership, origin, prevState, unsigned, sticky                                                   span
 
 	old bool // it has members that the content hash leaves out besides: age_ts, outlier, destinations
 }
@@ -59,6 +59,8 @@ func (x *index) field(key []byte) *span {
 		return &x.membership
 	case "origin":
 		return &x.origin
+	case StickyKey:
+		return &x.sticky
 	case "prev_state":
 		return &x.prevState
 	case "age_ts", "outlier", "destinations":
@@ -126,6 +128,7 @@ func (e *Event) fill(id matrix.EventID) {
 	e.prev, e.auth = ids[:prev:prev], ids[prev:]
 	e.depth, _ = integer(x.depth.of(raw))
 	e.ts, _ = integer(x.ts.of(raw))
+	e.sticky = stickyOf(x.sticky.of(raw))
 	e.name(id)
 }
 

@@ -24,7 +24,7 @@ func (e *Event) Sign(server matrix.ServerName, key matrix.KeyID, priv ed25519.Pr
 func (e *Event) withSignature(server matrix.ServerName, key matrix.KeyID, sig []byte) *Event {
 	var list [512]byte
 	signatures := canonicaljson.AppendSignature(list[:0], e.at.signatures.of(e.raw), string(server), string(key), sig)
-	s := &Event{version: e.version, words: e.words, prev: e.prev, auth: e.auth, depth: e.depth, ts: e.ts}
+	s := &Event{version: e.version, words: e.words, prev: e.prev, auth: e.auth, depth: e.depth, ts: e.ts, sticky: e.sticky}
 	s.raw, s.at = e.withSignatures(signatures)
 	return s
 }
