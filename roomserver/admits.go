@@ -59,11 +59,11 @@ type Door struct {
 	Closed  string // why the room's access control list keeps the server out
 }
 
-// Doors finds rooms that this server is in. The others are missing from what it gives.
+// Doors finds rooms that this server is in, or is about to enter. The others are missing from what it gives.
 func (r *Rooms) Doors(ctx context.Context, rooms []matrix.RoomID, origin matrix.ServerName) (map[matrix.RoomID]Door, error) {
 	out := make(map[matrix.RoomID]Door, len(rooms))
 	err := r.db.View(ctx, func(tx *store.Tx) error {
-		var nids []RoomNID
+		var nids, expected []RoomNID
 		seen := make(map[matrix.RoomID]bool, len(rooms))
 		for _, id := range rooms {
 			if seen[id] || id == "" {
@@ -74,7 +74,10 @@ func (r *Rooms) Doors(ctx context.Context, rooms []matrix.RoomID, origin matrix.
 			if err != nil {
 				return fmt.Errorf("find room %s: %w", id, err)
 			}
-			if here {
+			switch {
+			case here && r.Expects(nid):
+				expected = append(expected, nid)
+			case here:
 				nids = append(nids, nid)
 			}
 		}
@@ -82,7 +85,7 @@ func (r *Rooms) Doors(ctx context.Context, rooms []matrix.RoomID, origin matrix.
 		if err != nil {
 			return err
 		}
-		heads, err := r.Heads(tx, nids)
+		heads, err := r.Heads(tx, append(nids, expected...))
 		if err != nil {
 			return fmt.Errorf("read the heads of %d rooms: %w", len(nids), err)
 		}

@@ -155,7 +155,7 @@ const toldLabel = "told"
 // ones have no place in a state, and of two for one place the first has it.
 func (c *reception) learn(ctx context.Context) error {
 	c.remembers()
-	if len(c.told) == 0 || c.memory[toldLabel] != nil {
+	if len(c.told) == 0 && c.toldFor == "" || c.memory[toldLabel] != nil { // before the create event there is no state
 		return nil
 	}
 	var base *state.State

@@ -32,6 +32,8 @@ const (
 	// freeAfter is how long an event that was put aside waits after one before it came: in a burst that comes out of
 	// order it is looked at once, and not once for each of those.
 	freeAfter = 50 * time.Millisecond
+	// entryPause is how often it is looked whether a room has been entered of which events wait.
+	entryPause = 100 * time.Millisecond
 )
 
 // staged is an event that waits to be received.
@@ -53,6 +55,9 @@ func (i *Inbound) receiveRoom(ctx context.Context, j store.Job) error {
 		}
 		if len(events) == 0 {
 			return i.again(ctx, room, j, false)
+		}
+		if early, err := i.early(ctx, j, room, events); early || err != nil {
+			return err
 		}
 		var done, aside []matrix.EventID
 		events = inOrder(events)
@@ -86,6 +91,28 @@ func (i *Inbound) receiveRoom(ctx context.Context, j store.Job) error {
 			return fmt.Errorf("note what was received: %w", err)
 		}
 	}
+}
+
+// early says whether this server is not in a room yet. While a user of ours is about to enter it the events wait; where
+// nobody is, they are for nobody here.
+func (i *Inbound) early(ctx context.Context, j store.Job, room roomserver.RoomNID, events []*staged) (bool, error) {
+	if i.rooms.Expects(room) {
+		return true, i.db.Update(ctx, func(tx *store.Tx) error { return tx.Postpone(j, entryPause) })
+	}
+	in, err := i.rooms.Resident(ctx, events[0].ev.RoomID())
+	if in || err != nil {
+		return false, err
+	}
+	return true, i.db.Update(ctx, func(tx *store.Tx) error {
+		var all []matrix.EventID
+		for _, s := range events {
+			all = append(all, s.ev.ID())
+		}
+		if err := unstage(tx, room, all); err != nil {
+			return fmt.Errorf("forget events of a room that was not entered: %w", err)
+		}
+		return tx.Enqueue(store.Job{Kind: jobReceive, Key: j.Key}) // for what else waits
+	})
 }
 
 // release forgets events that were received, and lets those be received for which they were waited.

@@ -292,7 +292,7 @@ func (r *Remote) stateBefore(ctx context.Context, server matrix.ServerName, v *r
 		return nil, fmt.Errorf("ask for the state before %s: %w", event, err)
 	}
 	all := append(slices.Clone(told.Chain), told.State...)
-	if len(told.State) == 0 || len(all) > maxToldEvents {
+	if len(told.State) == 0 && len(told.Chain) > 0 || len(all) > maxToldEvents { // before the create event is nothing
 		return nil, fmt.Errorf("the state before %s that %s tells has %d events", event, server, len(told.State))
 	}
 	unknown, err := r.rooms.Unknown(ctx, room, all)

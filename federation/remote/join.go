@@ -44,6 +44,11 @@ func (r *Remote) joinBy(ctx context.Context, server matrix.ServerName, e Entry) 
 	if err != nil {
 		return err
 	}
+	done, err := r.rooms.Expect(ctx, e.Room, join.Version())
+	if err != nil {
+		return err
+	}
+	defer done()
 	told := newSpool(join.Version(), e.Room, r.dir)
 	defer told.close()
 	if join, err = r.sendJoin(ctx, server, join, told); err != nil {
