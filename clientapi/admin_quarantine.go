@@ -14,6 +14,7 @@ func (a *API) adminQuarantineRoutes(r *httpapi.Router) {
 	admins := httpapi.AdminsOnly()
 	r.Handle("GET", synapseV1+"media/{server}/{media}", httpapi.Authed(a.adminMedia), admins)
 	r.Handle("GET", synapseV1+"room/{roomID}/media", httpapi.Authed(a.adminRoomMedia), admins)
+	r.Handle("POST", synapseV1+"purge_media_cache", httpapi.Authed(a.adminPurgeMedia), admins)
 	r.Handle("POST", synapseV1+"room/{roomID}/media/quarantine", httpapi.Authed(a.adminQuarantineRoom), admins)
 	r.Handle("POST", synapseV1+"user/{userID}/media/quarantine", httpapi.Authed(a.adminQuarantineUser), admins)
 	r.Handle("POST", synapseV1+"media/protect/{media}", httpapi.Authed(a.adminProtect), admins)
@@ -146,4 +147,23 @@ func (a *API) adminProtect(ctx context.Context, _ *httpapi.Caller, q *adminProte
 // Extension: POST /_synapse/admin/v1/media/unprotect/{mediaId}
 func (a *API) adminUnprotect(ctx context.Context, _ *httpapi.Caller, q *adminProtectRequest) (*none, error) {
 	return nil, a.media.Protect(ctx, media.ID{Origin: a.server, Media: q.Media}, false)
+}
+
+type adminPurgeMediaRequest struct {
+	Before *int64 `query:"before_ts" required:"true"`
+}
+
+type adminPurgeMediaResponse struct {
+	Deleted int `json:"deleted"`
+}
+
+// adminPurgeMedia removes files of other servers that nobody has asked for since a time.
+//
+// Extension: POST /_synapse/admin/v1/purge_media_cache
+func (a *API) adminPurgeMedia(ctx context.Context, _ *httpapi.Caller, q *adminPurgeMediaRequest) (*adminPurgeMediaResponse, error) {
+	if *q.Before < 0 {
+		return nil, matrix.InvalidParam("before_ts cannot be negative")
+	}
+	n, err := a.media.PurgeRemote(ctx, *q.Before)
+	return &adminPurgeMediaResponse{n}, err
 }

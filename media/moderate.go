@@ -38,6 +38,18 @@ func (r *Repository) DeleteOf(ctx context.Context, user matrix.UserID) (n int, e
 	return n, err
 }
 
+// PurgeRemote removes the files of other servers that nobody has asked for since a time, and tells how many there were.
+// Who asks for one again has it fetched again.
+func (r *Repository) PurgeRemote(ctx context.Context, before int64) (n int, err error) {
+	err = r.removeAll(ctx, "remote", func(tx *store.Tx) ([]*File, error) {
+		files, err := staleRemote(tx, r.server, before, sweepBatch)
+		tx.AfterCommit(func() { n += len(files) })
+		return files, err
+	})
+	r.wakeSweep()
+	return n, err
+}
+
 // Quarantine gives a file to nobody any more, or again. Its bytes stay, for who has to look at them. A file that is
 // protected is not put into quarantine.
 func (r *Repository) Quarantine(ctx context.Context, id ID, on bool) error {

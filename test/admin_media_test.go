@@ -117,3 +117,39 @@ func TestAdministratorQuarantinesAtOnce(t *testing.T) {
 		root.IsRefused(matrix.CodeInvalidParam, 400, "GET", adminV1+"room/"+room+"/media?limit=-1", nil)
 	})
 }
+
+// TestAdministratorEmptiesTheCache removes files of another server, which are fetched again when somebody asks.
+func TestAdministratorEmptiesTheCache(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		a := story.StartAs(t, matrix.ServerName(story.OwnAddress(t)), testkit.SQLite(t))
+		b := story.StartAs(t, matrix.ServerName(story.OwnAddress(t)+":8448"), dsn, withSecret)
+		alice, bob, root := a.User("alice"), b.User("bob"), administrator(t, b, "root")
+		own := bob.Uploads("own.txt", "text/plain", []byte("of bob"))
+		file := "/_matrix/client/v1/media/download" + strings.TrimPrefix(alice.Uploads("a.txt", "text/plain", []byte("of alice")), "mxc:/")
+		given := func(path string) bool {
+			t.Helper()
+			answer, _ := bob.Fetches(path)
+			return answer.StatusCode == 200
+		}
+		if !given(file) {
+			t.Fatal("bob does not get alice's file")
+		}
+		path := adminV1 + "purge_media_cache?before_ts="
+		if n := root.Must("POST", path+"1000", `{}`).At("deleted").Int(); n != 0 {
+			t.Errorf("%d files are that old", n)
+		}
+		if n := root.Must("POST", path+"99999999999999", `{}`).At("deleted").Int(); n != 1 {
+			t.Errorf("%d files are removed", n)
+		}
+		if !given(file) || !given("/_matrix/client/v1/media/download"+strings.TrimPrefix(own, "mxc:/")) {
+			t.Error("bob does not get the files again")
+		}
+		root.Must("POST", path+"99999999999999", `{}`)
+		a.Stop()
+		if given(file) {
+			t.Error("the file is still here")
+		}
+		bob.IsRefused(matrix.CodeForbidden, 403, "POST", path+"1000", `{}`)
+	})
+}

@@ -70,6 +70,9 @@ func badAdminInput() map[string][]badCase {
 			{"room that is none", "POST", v1 + "room/room/media/quarantine", `{}`, 400, matrix.CodeInvalidParam},
 			{"room that is not there", "POST", v1 + "room/!nowhere:localhost/media/quarantine", `{}`, 404, matrix.CodeNotFound},
 			{"user who is not there", "POST", v1 + "user/@nobody:localhost/media/quarantine", `{}`, 404, matrix.CodeNotFound},
+			{"cache before text", "POST", v1 + "purge_media_cache?before_ts=now", `{}`, 400, matrix.CodeInvalidParam},
+			{"cache before nothing", "POST", v1 + "purge_media_cache", `{}`, 400, matrix.CodeMissingParam},
+			{"cache before all times", "POST", v1 + "purge_media_cache?before_ts=-1", `{}`, 400, matrix.CodeInvalidParam},
 			{"list from text", "GET", v1 + "room/R/media?from=first", "", 400, matrix.CodeInvalidParam},
 		},
 		"tokens and notices": {
