@@ -91,15 +91,27 @@ func (r *Rooms) hole(h Head, g gap) (Hole, bool, error) {
 // to nobody, and change nothing of the room as it is. It gives how many were put there.
 func (r *Rooms) AddHistory(ctx context.Context, hole Hole, events []*rules.Event, told map[matrix.EventID][]matrix.EventID) (int, error) {
 	c := &reception{r: r, gap: true}
-	return r.addOld(ctx, c, hole, func() (int, error) { return c.fillHole(hole, events, told) })
+	learn := func() error {
+		for _, ev := range events {
+			c.ev, c.told = ev, told[ev.ID()]
+			if err := c.learn(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return r.addOld(ctx, c, hole, learn, func() (int, error) { return c.fillHole(hole, events, told) })
 }
 
-// addOld commits what a reception stages of history.
-func (r *Rooms) addOld(ctx context.Context, c *reception, hole Hole, stage func() (int, error)) (int, error) {
+// addOld commits what a reception stages of history, after it has learnt the states that were told.
+func (r *Rooms) addOld(ctx context.Context, c *reception, hole Hole, learn func() error, stage func() (int, error)) (int, error) {
 	err := r.db.View(ctx, func(tx *store.Tx) (err error) {
 		c.room, err = r.known(tx, hole.Room)
 		return err
 	})
+	if err == nil {
+		err = learn()
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -303,7 +315,8 @@ func (r *Rooms) HoleAt(ctx context.Context, room matrix.RoomID, ts int64) (Hole,
 // another server told it. What is missing on both its sides stays so.
 func (r *Rooms) AddIsland(ctx context.Context, hole Hole, ev *rules.Event, told []matrix.EventID) error {
 	c := &reception{r: r, ev: ev, told: told, gap: true}
-	_, err := r.addOld(ctx, c, hole, func() (int, error) { return c.island(hole) })
+	learn := func() error { return c.learn(ctx) }
+	_, err := r.addOld(ctx, c, hole, learn, func() (int, error) { return c.island(hole) })
 	return err
 }
 

@@ -148,14 +148,19 @@ func (c *reception) before(h *head, near *surroundings) (*state.State, error) {
 // toldMost bounds how many events of a state that was told are looked up at a time.
 const toldMost = 1000
 
-// toldLabel names the state that was told in the memory of the reception.
-const toldLabel = "told"
+// toldLabel names the state that was told for the event in the memory of the reception.
+func (c *reception) toldLabel() string {
+	if c.ev == nil {
+		return "told"
+	}
+	return "told " + string(c.ev.ID())
+}
 
 // learn makes the state of the events that were told, before the committer has to do with it: it may be large. Rejected
 // ones have no place in a state, and of two for one place the first has it.
 func (c *reception) learn(ctx context.Context) error {
 	c.remembers()
-	if len(c.told) == 0 && c.toldFor == "" || c.memory[toldLabel] != nil { // before the create event there is no state
+	if len(c.told) == 0 && c.toldFor == "" || c.memory[c.toldLabel()] != nil { // before the create event there is no state
 		return nil
 	}
 	var base *state.State
@@ -189,7 +194,7 @@ func (c *reception) learn(ctx context.Context) error {
 	told := entriesOf(places)
 	st, err := c.r.states.Next(ctx, int64(c.room), base, state.Changes(base.Entries(), told))
 	if err == nil && st != nil {
-		c.memory[toldLabel] = st
+		c.memory[c.toldLabel()] = st
 		c.fresh[st.NID()] = st != base
 	}
 	return err
@@ -197,7 +202,7 @@ func (c *reception) learn(ctx context.Context) error {
 
 // toldState is the state that was told, nil where none was.
 func (c *reception) toldState(h *head) *state.State {
-	told := c.memory[toldLabel]
+	told := c.memory[c.toldLabel()]
 	if told != nil && c.fresh[told.NID()] {
 		c.b.use(h, told)
 	}

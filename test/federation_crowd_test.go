@@ -39,7 +39,7 @@ func TestCrowdElsewhere(t *testing.T) {
 			}
 			f.Answers(w, http.StatusOK, map[string]any{"pdus": map[string]any{}})
 		})
-		c := f.HasCrowd(crowd, 20)
+		c := f.HasCrowd(crowd, 30)
 		f.IsNotary(c)
 		notary := func(c *config.Config) { c.Federation.KeyNotaries = []matrix.ServerName{f.Name} }
 		hs := story.StartAs(t, matrix.ServerName(story.OwnAddress(t)), dsn, notary)
@@ -51,6 +51,9 @@ func TestCrowdElsewhere(t *testing.T) {
 			t.Logf("%s took %s", what, time.Since(began).Round(time.Millisecond))
 		}
 		took("to join", func() { alice.Must("POST", story.Path("join", room)+"?via="+string(f.Name), `{}`) })
+		if n := c.Questions.Load(); n != 1 {
+			t.Errorf("the notary was asked %d times for the keys of 30 servers", n)
+		}
 		took("a first sync", func() {
 			in := alice.Syncs("filter", `{"room":{"state":{"lazy_load_members":true}}}`).At("rooms", "join", room)
 			if n := in.At("summary", "m.joined_member_count").Int(); n != crowd+2 {

@@ -26,7 +26,6 @@ const (
 	singlyAtOnce  = 8
 	maxMissing    = 4 << 20 // bytes of answers
 	maxStateIDs   = 32 << 20
-	maxState      = 512 << 20
 	maxEvent      = 1 << 20
 	maxToldEvents = 500_000
 )
@@ -243,17 +242,14 @@ func (r *Remote) fetchAuth(ctx context.Context, from matrix.ServerName, gap *roo
 	if err != nil {
 		return err
 	}
-	var answer struct {
-		Chain []json.RawMessage `json:"auth_chain"`
-	}
-	err = r.client.Do(ctx, from, peer.Request{
-		Method: "GET", Path: peer.Path("/_matrix/federation/v1/event_auth", string(gap.Room), string(gap.Event)),
-		Into: &answer, Limit: maxState, Timeout: fillTime,
+	err = r.keepTold(ctx, from, v, gap.Room, peer.Request{
+		Method: "GET", Path: peer.Path("/_matrix/federation/v1/event_auth", string(gap.Room), string(gap.Event)), Timeout: fillTime,
 	})
 	if err != nil {
+		r.log.Debug("a server does not tell what an event refers to", "server", from, "room", gap.Room, "event", gap.Event, "error", err)
 		return r.fetch(ctx, from, v, gap.Room, gap.Auth)
 	}
-	return r.keep(ctx, gap.Room, r.read(v, gap.Room, answer.Chain))
+	return nil
 }
 
 // keep keeps events that are needed as auth events or parts of a state. Those that are here already are not
@@ -315,18 +311,13 @@ func (r *Remote) stateBefore(ctx context.Context, server matrix.ServerName, v *r
 
 // wholeState fetches a state with all that it refers to.
 func (r *Remote) wholeState(ctx context.Context, server matrix.ServerName, v *rules.Version, room matrix.RoomID, query url.Values) error {
-	var told struct {
-		State []json.RawMessage `json:"pdus"`
-		Chain []json.RawMessage `json:"auth_chain"`
-	}
-	err := r.client.Do(ctx, server, peer.Request{
-		Method: "GET", Path: peer.Path("/_matrix/federation/v1/state", string(room)), Query: query,
-		Into: &told, Limit: maxState, Timeout: 4 * fillTime,
+	err := r.keepTold(ctx, server, v, room, peer.Request{
+		Method: "GET", Path: peer.Path("/_matrix/federation/v1/state", string(room)), Query: query, Timeout: 4 * fillTime,
 	})
 	if err != nil {
 		return fmt.Errorf("ask for a state: %w", err)
 	}
-	return r.keep(ctx, room, r.read(v, room, append(told.Chain, told.State...)))
+	return nil
 }
 
 // fetch fetches events one by one, with the auth events that they lack in turn, and keeps them.

@@ -5,20 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 
 	"astrocyte/federation/peer"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
 	"astrocyte/roomserver/rules"
-)
-
-// The answer to a join is bounded: in bytes, in events, and each of its values but the lists of events.
-const (
-	maxJoinAnswer = 512 << 20
-	maxJoinEvents = 500_000
-	maxJoinValue  = 4 << 20
 )
 
 // Join brings a user of ours into a room by the help of servers that are in it. When it returns the room is
@@ -121,127 +112,14 @@ func (r *Remote) sendJoinTo(ctx context.Context, path string, server matrix.Serv
 		return nil, err
 	}
 	defer stream.Body.Close()
-	a := joinAnswer{told: told, body: &boundedBody{from: stream.Body, left: maxJoinAnswer}, most: maxJoinEvents}
-	err = a.read()
-	var own *matrix.Error
-	if err != nil && !errors.As(err, &own) {
-		err = &peer.Unreachable{Server: server, Err: fmt.Errorf("read its answer to a join: %w", err)}
-	}
-	return a.join, err
-}
-
-// boundedBody is a body of which no more is read than it may have, and of each value of it no more than that may.
-type boundedBody struct {
-	from  io.Reader
-	left  int64
-	value int64
-}
-
-var (
-	errJoinShape = errors.New("it is not of the form of the specification")
-	errJoinValue = errors.New("an event or another value of it is too large")
-	errJoinSize  = matrix.E(matrix.CodeTooLarge, "the room is larger than this server takes: more than %d MB, or %d events",
-		maxJoinAnswer>>20, maxJoinEvents).WithStatus(http.StatusBadGateway)
-)
-
-func (b *boundedBody) Read(p []byte) (int, error) {
-	switch {
-	case b.left <= 0:
-		return 0, errJoinSize
-	case b.value <= 0:
-		return 0, errJoinValue
-	}
-	n, err := b.from.Read(p[:min(int64(len(p)), b.left, b.value)])
-	b.left -= int64(n)
-	b.value -= int64(n)
-	return n, err
-}
-
-// joinAnswer is the answer to a join, while it is read: event by event, so that no more of it is in memory.
-type joinAnswer struct {
-	told *spool
-	body *boundedBody
-	most int // events of a list
-	d    *json.Decoder
-	join *rules.Event
-}
-
-// read reads the answer. The first version of the endpoint puts it into a list behind a status.
-func (a *joinAnswer) read() error {
-	a.d = json.NewDecoder(a.body)
-	t, err := a.token()
-	if err != nil {
+	var theirs *rules.Event
+	answer := newToldRoom(told, stream.Body, map[string]bool{"state": true, "auth_chain": false})
+	answer.other = func(name string, value json.RawMessage) (err error) {
+		if name == "event" && len(value) > 0 && value[0] == '{' {
+			theirs, err = rules.Read(join.Version(), value)
+		}
 		return err
 	}
-	if t == json.Delim('[') {
-		if _, err := a.token(); err != nil { // the status
-			return err
-		}
-		if t, err = a.token(); err != nil {
-			return err
-		}
-	}
-	if t != json.Delim('{') {
-		return errJoinShape
-	}
-	for a.d.More() {
-		key, err := a.token()
-		if err != nil {
-			return err
-		}
-		if err := a.member(key); err != nil {
-			return err
-		}
-	}
-	_, err = a.token()
-	return err
-}
-
-func (a *joinAnswer) token() (json.Token, error) {
-	a.body.value = maxJoinValue
-	return a.d.Token()
-}
-
-func (a *joinAnswer) value(into *json.RawMessage) error {
-	a.body.value = maxJoinValue
-	return a.d.Decode(into)
-}
-
-// member reads one member of the answer.
-func (a *joinAnswer) member(key json.Token) error {
-	switch key {
-	case "state":
-		return a.events(true)
-	case "auth_chain":
-		return a.events(false)
-	}
-	var raw json.RawMessage
-	err := a.value(&raw)
-	if err == nil && key == "event" && len(raw) > 0 && raw[0] == '{' {
-		a.join, err = rules.Read(a.told.version, raw)
-	}
-	return err
-}
-
-// events reads a list of events. One that the strict reader refuses is left out.
-func (a *joinAnswer) events(state bool) error {
-	if t, err := a.token(); err != nil || t != json.Delim('[') {
-		return errors.Join(err, errJoinShape)
-	}
-	var raw json.RawMessage
-	for n := 0; a.d.More(); n++ {
-		if err := a.value(&raw); err != nil {
-			return err
-		}
-		if n >= a.most {
-			return errJoinSize
-		}
-		if ev, err := rules.Read(a.told.version, raw); err == nil {
-			if err := a.told.add(ev, state); err != nil {
-				return err
-			}
-		}
-	}
-	_, err := a.token()
-	return err
+	err = answer.from(server)
+	return theirs, err
 }

@@ -134,6 +134,17 @@ func (s *spool) read(n int32) (*rules.Event, error) {
 	return rules.Load(s.version, e.id, text)
 }
 
+func (s *spool) readAll(numbers []int32) ([]*rules.Event, error) {
+	events := make([]*rules.Event, len(numbers))
+	for i, n := range numbers {
+		var err error
+		if events[i], err = s.read(n); err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
+}
+
 // order gives the numbers of the events so that each comes after those that it refers to, the create event first:
 // from room version 12 all others refer to it without naming it. One that refers to itself has no end.
 func (s *spool) order() []int32 {
@@ -219,12 +230,9 @@ type partOrError struct {
 
 // part reads and verifies some events.
 func (r *Remote) part(ctx context.Context, told *spool, numbers []int32) ([]roomserver.Piece, error) {
-	events := make([]*rules.Event, len(numbers))
-	for i, n := range numbers {
-		var err error
-		if events[i], err = told.read(n); err != nil {
-			return nil, err
-		}
+	events, err := told.readAll(numbers)
+	if err != nil {
+		return nil, err
 	}
 	part := make([]roomserver.Piece, 0, len(events))
 	for i, v := range r.keys.VerifyEvents(ctx, events) {

@@ -69,7 +69,7 @@ func TestRoomThatIsToldInAnyOrder(t *testing.T) {
 	}
 }
 
-func TestBoundsOfTheAnswerToAJoin(t *testing.T) {
+func TestBoundsOfWhatIsToldOfARoom(t *testing.T) {
 	t.Parallel()
 	events := chain(t, 10)
 	var list []string
@@ -80,7 +80,8 @@ func TestBoundsOfTheAnswerToAJoin(t *testing.T) {
 	read := func(text io.Reader, size int64, most int) (*spool, error) {
 		s := newSpool(events[0].Version(), events[0].RoomID(), t.TempDir())
 		defer s.close()
-		a := joinAnswer{told: s, body: &boundedBody{from: text, left: size}, most: most}
+		a := newToldRoom(s, text, map[string]bool{"state": true, "auth_chain": false})
+		a.body.left, a.most = size, most
 		return s, a.read()
 	}
 	for _, text := range []string{whole, "[200," + whole + "]"} {
@@ -98,11 +99,11 @@ func TestBoundsOfTheAnswerToAJoin(t *testing.T) {
 	}{
 		"too many bytes":     {strings.NewReader(whole), int64(len(whole)) / 2, 10, func(err error) bool { return errors.As(err, &own) && own.Code == matrix.CodeTooLarge }},
 		"too many events":    {strings.NewReader(whole), 1 << 20, 9, func(err error) bool { return errors.As(err, &own) && own.Code == matrix.CodeTooLarge }},
-		"one endless event":  {endless, maxJoinAnswer, 10, func(err error) bool { return errors.Is(err, errJoinValue) }},
+		"one endless event":  {endless, maxTold, 10, func(err error) bool { return errors.Is(err, errToldValue) }},
 		"it breaks off":      {strings.NewReader(whole[:len(whole)/2]), 1 << 20, 10, func(err error) bool { return err != nil }},
 		"it ends in a value": {strings.NewReader(whole[:len(whole)-1]), 1 << 20, 10, func(err error) bool { return err != nil }},
-		"another form":       {strings.NewReader(`"no"`), 1 << 20, 10, func(err error) bool { return errors.Is(err, errJoinShape) }},
-		"a list of another":  {strings.NewReader(`{"state":{}}`), 1 << 20, 10, func(err error) bool { return errors.Is(err, errJoinShape) }},
+		"another form":       {strings.NewReader(`"no"`), 1 << 20, 10, func(err error) bool { return errors.Is(err, errToldShape) }},
+		"a list of another":  {strings.NewReader(`{"state":{}}`), 1 << 20, 10, func(err error) bool { return errors.Is(err, errToldShape) }},
 	} {
 		if _, err := read(c.text, c.size, c.most); !c.is(err) {
 			t.Errorf("%s: %v", name, err)

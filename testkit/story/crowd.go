@@ -20,6 +20,8 @@ import (
 // Crowd is a room of a foreign server with many members, made in bulk. Who asks may join it by that server.
 type Crowd struct {
 	ID matrix.RoomID
+	// Questions counts how often the notary was asked for keys.
+	Questions atomic.Int64
 	// Answers counts how often the room was given to somebody who joins, and Slow, where it is set, is called
 	// before each event of the state that is given, with its number.
 	Answers atomic.Int64
@@ -64,6 +66,7 @@ func (f *Foreign) IsNotary(crowds ...*Crowd) {
 		}
 		told := []json.RawMessage{}
 		for _, c := range crowds {
+			c.Questions.Add(1)
 			for server := range asked.Servers {
 				if key, ok := c.keys[server]; ok {
 					told = append(told, f.Signs(keysOf(f.t, server, key)))
