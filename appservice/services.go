@@ -156,8 +156,8 @@ func (s *Services) Authenticate(next httpapi.Authenticator) httpapi.Authenticato
 			return nil, matrix.Forbidden("the application service has not registered this user")
 		}
 		c := &httpapi.Caller{
-			User: user, AppService: service, Locked: u.Locked, Suspended: u.Suspended, Admin: u.Admin,
-			Unlimited: !service.RateLimited || user == service.Sender,
+			User: user, AppService: service, Locked: u.Locked, Suspended: u.Suspended, Shadowed: u.Shadowed, Admin: u.Admin,
+			Unlimited: !service.RateLimited || user == service.Sender || u.Limit.Rate == 0, Messages: u.Limit.Messages(),
 		}
 		device := q.Get("device_id")
 		if device == "" {

@@ -5,7 +5,9 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
+	"astrocyte/config"
 	"astrocyte/matrix"
 	"astrocyte/testkit"
 	"astrocyte/testkit/story"
@@ -103,4 +105,42 @@ func TestALogoutHoldsOnEveryNode(t *testing.T) {
 
 func TestCrowdAgreesOverTwoNodes(t *testing.T) {
 	ofTwoNodes(t, func(t *testing.T, one, two *story.Server) { crowdAgrees(t, one, two) })
+}
+
+// TestModerationHoldsOnEveryNode sets what administrators set on accounts by one node, and finds it on the other.
+func TestModerationHoldsOnEveryNode(t *testing.T) {
+	t.Parallel()
+	one := story.Start(t, testkit.Postgres(t), withSecret, func(c *config.Config) {
+		c.RateLimits = config.RateLimits{Enabled: true, Message: config.LimitClass{Account: config.Rate{PerSecond: 0.001, Burst: 1}}}
+	})
+	root, alice, bob := administrator(t, one, "root"), one.User("alice"), one.User("bob")
+	room := alice.CreatesRoom()
+	bob.Joins(room)
+	there := alice.Through(one.Node())
+	send := func(txn string) *story.Answer {
+		t.Helper()
+		return there.Does("PUT", story.Path("rooms", room, "send", "m.room.message", txn), `{"msgtype":"m.text","body":"hi"}`)
+	}
+	send("first") // the other node knows the session now, and its limit is met
+	if a := send("second"); a.Status != 429 {
+		t.Fatalf("the limit of the settings is answered by %d %s", a.Status, a)
+	}
+	sends := func(what string, fits func(a *story.Answer) bool) {
+		t.Helper()
+		for i := range 3000 { // the other node hears of it a moment later
+			if a := send(fmt.Sprint(what, i)); fits(a) {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		t.Fatalf("the other node does not know of %s", what)
+	}
+	root.Must("POST", adminV1+"users/"+alice.ID+"/override_ratelimit", `{}`)
+	sends("limit", func(a *story.Answer) bool { return a.Status == 200 })
+	root.Must("POST", adminV1+"users/"+alice.ID+"/shadow_ban", `{}`)
+	sends("ban", func(a *story.Answer) bool {
+		return bob.Does("GET", story.Path("rooms", room, "event", a.At("event_id").Text()), nil).Status == 404
+	})
+	root.Must("PUT", "/_matrix/client/v1/admin/suspend/"+alice.ID, `{"suspended":true}`)
+	sends("suspension", func(a *story.Answer) bool { return a.At("errcode").Text() == string(matrix.CodeUserSuspended) })
 }
