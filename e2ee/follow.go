@@ -118,7 +118,7 @@ func (e *Encryption) entered(tx *store.Tx, p passage) error {
 	if err != nil {
 		return err
 	}
-	if err := queueLists(tx, servers, p.user, devices, last-int64(len(devices))+1); err != nil {
+	if err := queueAnnounced(tx, servers, p.user, devices, last-int64(len(devices))+1); err != nil {
 		return err
 	}
 	return e.waits(tx, servers)

@@ -57,8 +57,12 @@ func (e *Encryption) Waiting(tx *store.Tx, to matrix.ServerName, limit int) (*Ou
 // listChange is a change of a device, or of cross-signing keys, that waits for a server.
 type listChange struct {
 	deviceID
-	pos int64
+	pos       int64
+	announced bool // nothing has changed: their user came into a room with the server
 }
+
+// announcedField says in an EDU that what it tells has not changed. Servers that do not know it take it for a change.
+const announcedField = "im.astrocyte.announced"
 
 // add tells of a change, as things are now.
 //
@@ -78,6 +82,9 @@ func (o *Outgoing) add(tx *store.Tx, to matrix.ServerName, c listChange) error {
 	told.upto = c.pos
 	edu := EDU{eduSigningKeys, nil}
 	content := map[string]any{"user_id": c.user}
+	if c.announced {
+		content[announcedField] = true
+	}
 	if c.device == crossSigning {
 		for name, key := range map[string]json.RawMessage{"master_key": k.Master[c.user], "self_signing_key": k.SelfSigning[c.user]} {
 			if key != nil {

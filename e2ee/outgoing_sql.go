@@ -7,13 +7,24 @@ import (
 
 // queueLists queues changes of a user's devices, the first of which has the stream id first, for servers.
 func queueLists(tx *store.Tx, servers []matrix.ServerName, user matrix.UserID, devices []matrix.DeviceID, first int64) error {
+	return queueDevices(tx, servers, user, devices, first, false)
+}
+
+// queueAnnounced queues devices that did not change, for servers with which their user shares a room from now on.
+func queueAnnounced(tx *store.Tx, servers []matrix.ServerName, user matrix.UserID, devices []matrix.DeviceID, first int64) error {
+	return queueDevices(tx, servers, user, devices, first, true)
+}
+
+// queueDevices queues devices. One that has changed is no less changed because it is announced.
+func queueDevices(tx *store.Tx, servers []matrix.ServerName, user matrix.UserID, devices []matrix.DeviceID, first int64, announced bool) error {
 	b := store.Bulk{
-		Table: "outbound_lists", Columns: []string{"server", "user_id", "device_id", "pos"},
-		OnConflict: `ON CONFLICT (server, user_id, device_id) DO UPDATE SET pos = excluded.pos`,
+		Table: "outbound_lists", Columns: []string{"server", "user_id", "device_id", "pos", "announced"},
+		OnConflict: `ON CONFLICT (server, user_id, device_id) DO UPDATE SET pos = excluded.pos,
+			announced = CASE WHEN outbound_lists.announced < excluded.announced THEN outbound_lists.announced ELSE excluded.announced END`,
 	}
 	for _, to := range servers {
 		for i, device := range devices {
-			b.Rows = append(b.Rows, []any{string(to), string(user), string(device), first + int64(i)})
+			b.Rows = append(b.Rows, []any{string(to), string(user), string(device), first + int64(i), announced})
 		}
 	}
 	_, err := tx.Bulk(b)
@@ -22,8 +33,8 @@ func queueLists(tx *store.Tx, servers []matrix.ServerName, user matrix.UserID, d
 
 func readQueuedLists(tx *store.Tx, to matrix.ServerName, limit int) ([]listChange, error) {
 	return store.Select(tx, func(r store.Row) (c listChange, err error) {
-		return c, r.Scan(&c.user, &c.device, &c.pos)
-	}, `SELECT user_id, device_id, pos FROM outbound_lists WHERE server = $1 ORDER BY pos LIMIT $2`, string(to), int64(limit))
+		return c, r.Scan(&c.user, &c.device, &c.pos, &c.announced)
+	}, `SELECT user_id, device_id, pos, announced FROM outbound_lists WHERE server = $1 ORDER BY pos LIMIT $2`, string(to), int64(limit))
 }
 
 // readTold reads the last stream id of a user that a server has acknowledged; 0: none.

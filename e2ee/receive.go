@@ -78,6 +78,7 @@ type listUpdate struct {
 	previous []int64
 	deleted  bool
 	id       matrix.DeviceID
+	news     bool          // else its user has come into a room with this server, which the room tells
 	device   *storedDevice // nil: without keys, or deleted
 }
 
@@ -91,7 +92,7 @@ func (e *Encryption) ReceiveListUpdate(ctx context.Context, from matrix.ServerNa
 		return err
 	}
 	return e.db.Update(ctx, func(tx *store.Tx) error {
-		l, err := e.listOf(tx, u.user)
+		l, err := e.listOf(tx, u.user, u.news)
 		if err != nil || l == nil {
 			return err
 		}
@@ -113,8 +114,9 @@ func (e *Encryption) ReceiveListUpdate(ctx context.Context, from matrix.ServerNa
 func parseListUpdate(from matrix.ServerName, content json.RawMessage) (*listUpdate, error) {
 	u := &listUpdate{streamID: -1}
 	var listed ListedDevice
+	announced := false
 	err := object(content, map[string]any{
-		"user_id": &u.user, "device_id": &listed.ID, "device_display_name": &listed.Name, "stream_id": &u.streamID,
+		announcedField: &announced, "user_id": &u.user, "device_id": &listed.ID, "device_display_name": &listed.Name, "stream_id": &u.streamID,
 		"prev_id": &u.previous, "deleted": &u.deleted, "keys": &listed.Keys,
 	})
 	if err != nil {
@@ -126,7 +128,7 @@ func parseListUpdate(from matrix.ServerName, content json.RawMessage) (*listUpda
 	if u.streamID < 0 || !isText(string(listed.ID), maxName) {
 		return nil, matrix.InvalidParam("an update of a device needs a stream_id and a device_id")
 	}
-	u.id = listed.ID
+	u.id, u.news = listed.ID, !announced
 	if u.deleted || len(listed.Keys) == 0 || string(listed.Keys) == "null" {
 		return u, nil
 	}
@@ -139,8 +141,9 @@ func parseListUpdate(from matrix.ServerName, content json.RawMessage) (*listUpda
 }
 
 // listOf locks and reads the list of a user. Where it is not kept, but there is a common room, clients are
-// told to ask, and nil is given.
-func (e *Encryption) listOf(tx *store.Tx, user matrix.UserID) (*remoteList, error) {
+// told to ask where there are news, and nil is given. A list that is not kept no client has asked for since the user
+// shares a room; that they do is told to clients by the room.
+func (e *Encryption) listOf(tx *store.Tx, user matrix.UserID, news bool) (*remoteList, error) {
 	kept, err := lockRemoteList(tx, user)
 	if err != nil {
 		return nil, err
@@ -150,7 +153,7 @@ func (e *Encryption) listOf(tx *store.Tx, user matrix.UserID) (*remoteList, erro
 		return l, err
 	}
 	sharing, err := readFollowed(tx, []matrix.UserID{user}, e.server)
-	if err != nil || !sharing[user] {
+	if err != nil || !sharing[user] || !news {
 		return nil, err
 	}
 	return nil, e.remoteChanged(tx, user)
@@ -186,14 +189,15 @@ func (u *listUpdate) apply(tx *store.Tx, l *remoteList) error {
 func (e *Encryption) ReceiveSigningKeys(ctx context.Context, from matrix.ServerName, content json.RawMessage) error {
 	var user matrix.UserID
 	var top, self json.RawMessage
-	if err := object(content, map[string]any{"user_id": &user, "master_key": &top, "self_signing_key": &self}); err != nil {
+	announced := false
+	if err := object(content, map[string]any{announcedField: &announced, "user_id": &user, "master_key": &top, "self_signing_key": &self}); err != nil {
 		return err
 	}
 	if err := ofServer(user, from); err != nil {
 		return err
 	}
 	return e.db.Update(ctx, func(tx *store.Tx) error {
-		l, err := e.listOf(tx, user)
+		l, err := e.listOf(tx, user, !announced)
 		if err != nil || l == nil {
 			return err
 		}

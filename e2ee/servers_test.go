@@ -352,6 +352,49 @@ func (w *world) reached() {
 	}
 }
 
+// TestWhoEntersIsNoNews has a user of another server come into a room: the room tells clients that they have not seen
+// their devices yet, and that these are announced tells them nothing more, as long as none has asked. What changes
+// afterwards they are told, asked or not.
+func TestWhoEntersIsNoNews(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		a, b := twins(t, dsn)
+		upload := func(id matrix.DeviceID) {
+			b.device(carol, id)
+			b.upload(carol, id, e2ee.Upload{DeviceKeys: newKey(t).identity(t, carol, id)})
+		}
+		upload("C1")
+		b.follow()
+		a.room(alice, carol)
+		b.room(alice, carol)
+		b.reached()
+		is, pos := a.changed(alice, 0, carol)
+		if !is {
+			t.Error("the room does not tell alice of carol")
+		}
+		out := b.waiting(10)
+		if len(out.EDUs) == 0 {
+			t.Fatal("carol is not announced")
+		}
+		a.take(out.EDUs...)
+		if is, _ := a.changed(alice, pos, carol); is {
+			t.Error("alice is told twice of the same devices")
+		}
+		upload("C2") // before the announcement was acknowledged: it is a change for all that
+		b.carry()
+		if is, pos = a.changed(alice, pos, carol); !is {
+			t.Error("alice is not told of a new device, since nobody has asked")
+		}
+		if got, asked := a.devices(alice, carol); !asked || len(got) != 2 {
+			t.Fatalf("carol has %v (asked: %v)", got, asked)
+		}
+		a.take(out.EDUs...) // while the list is read: it might be older than what alice was told
+		if is, _ = a.changed(alice, pos, carol); !is {
+			t.Error("alice, who has asked, is not told that there may be more")
+		}
+	})
+}
+
 // TestWhoEntersIsTold is the other thing that the follower is for.
 func TestWhoEntersIsTold(t *testing.T) {
 	t.Parallel()

@@ -34,8 +34,8 @@ type Creation struct {
 	// Also writes what has to be true when the room is there, in the same transaction. It may be nil.
 	Also func(tx *store.Tx, id matrix.RoomID) error
 
-	name string     // of an upgrade: the local part of the new room's id, and when it is made, so that both stay the same
-	at   int64      // when it has to be tried again
+	at   int64      // when it was wished, in milliseconds: the time of all its first events
+	name string     // of an upgrade: the local part of the new room's id, so that it stays the same when it is tried again
 	last *StateWish // of an upgrade: the power levels that the new room has in the end
 }
 
@@ -68,6 +68,7 @@ func (r *Rooms) Create(ctx context.Context, c Creation) (matrix.RoomID, error) {
 	if err != nil {
 		return "", err
 	}
+	c.at = r.now().UnixMilli()
 	drafts, err := c.drafts(v)
 	if err != nil {
 		return "", err
@@ -215,7 +216,9 @@ func (c Creation) drafts(v *rules.Version) ([]Draft, error) {
 			return nil, err
 		}
 	}
-	out[0].Timestamp = c.at
+	for i := range out {
+		out[i].Timestamp = c.at
+	}
 	return out, nil
 }
 
