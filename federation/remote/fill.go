@@ -178,7 +178,32 @@ func (r *Remote) missing(ctx context.Context, from matrix.ServerName, gap *rooms
 	if len(events) < len(answer.Events) {
 		return nil, errMalformed
 	}
+	if events, err = r.leading(ctx, gap, events); err != nil {
+		return nil, err
+	}
 	return inOrder(r.genuine(ctx, events)), nil
+}
+
+// leading leaves of events those that lead from what is here to where something is missing. A server that does not know
+// our ends, since the room was parted, tells what is before the fork as well, back to the beginning of a small room.
+func (r *Remote) leading(ctx context.Context, gap *roomserver.Gap, events []*rules.Event) ([]*rules.Event, error) {
+	ids := make([]matrix.EventID, len(events))
+	byID := make(map[matrix.EventID]*rules.Event, len(events))
+	for i, e := range events {
+		ids[i], byID[e.ID()] = e.ID(), e
+	}
+	placed, err := r.rooms.Placed(ctx, gap.Room, ids)
+	if err != nil {
+		return nil, err
+	}
+	var out []*rules.Event
+	for next := slices.Clone(gap.Prev); len(next) > 0; next = next[1:] {
+		if e := byID[next[0]]; e != nil && !placed[next[0]] {
+			out, next = append(out, e), append(next, e.Prev()...)
+			delete(byID, e.ID())
+		}
+	}
+	return out, nil
 }
 
 // read reads events of a room that another server gave. Those that are malformed, or of another room, are left
