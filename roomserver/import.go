@@ -52,6 +52,7 @@ func (r *Rooms) Import(ctx context.Context, j Import) error {
 	if err := e.clear(ctx); err != nil {
 		return fmt.Errorf("import room %s: forget its members of before: %w", j.Room, err)
 	}
+	kept := 0
 	for part, err := range j.Parts {
 		if err == nil {
 			err = e.keep(ctx, part)
@@ -59,9 +60,18 @@ func (r *Rooms) Import(ctx context.Context, j Import) error {
 		if err != nil {
 			return fmt.Errorf("import room %s: %w", j.Room, err)
 		}
+		kept += len(part)
+	}
+	if kept >= largeImport {
+		if err := r.db.Analyze(ctx, "events", "event_json", "event_ids", "members"); err != nil {
+			r.log.Warn("a large room was imported, and the database has not looked at it yet", "room", j.Room, "error", err)
+		}
 	}
 	return e.enter(ctx, j)
 }
+
+// largeImport is how many events a room has that makes the database look at its tables anew: they may have been empty.
+const largeImport = 1000
 
 // check refuses a join that is not one of ours.
 func (j *Import) check(server matrix.ServerName) error {

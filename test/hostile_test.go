@@ -37,6 +37,8 @@ var bodiless = []string{
 	"POST /_matrix/client/v3/user/{userId}/openid/request_token",
 	"POST /_matrix/media/v1/create", "POST /_astrocyte/admin/v1/rooms/{roomId}/doctor",
 	"POST /_synapse/admin/v1/media/quarantine/{serverName}/{mediaId}", "POST /_synapse/admin/v1/media/unquarantine/{serverName}/{mediaId}",
+	"POST /_synapse/admin/v1/room/{roomId}/media/quarantine", "POST /_synapse/admin/v1/user/{userId}/media/quarantine",
+	"POST /_synapse/admin/v1/users/{userId}/shadow_ban",
 	// They take files, of any kind.
 	"POST /_matrix/media/v3/upload", "PUT /_matrix/media/v3/upload/{serverName}/{mediaId}",
 }
