@@ -96,8 +96,7 @@ func TestPeopleOfAllRooms(t *testing.T) {
 		if got, limited := w.meets(eve, "user", 15); !slices.Equal(got, want) || limited {
 			t.Errorf("found %v, limited %v", got, limited)
 		}
-		err := w.db.Update(t.Context(), func(tx *store.Tx) error { return w.Deactivated(tx, want[3], false) })
-		if err != nil {
+		if err := w.accounts.Deactivate(t.Context(), want[3], false); err != nil {
 			t.Fatal(err)
 		}
 		if got, _ := w.meets(eve, "user03", 15); got != nil {

@@ -154,10 +154,14 @@ func (s *Search) finish(ctx context.Context) error {
 				return err
 			}
 			for _, u := range users {
-				if u.Deactivated != 0 || u.Kind == account.Guest {
+				if u.Kind == account.Guest {
 					continue
 				}
-				if err := s.refreshProfile(tx, u.ID); err != nil {
+				there, err := s.accounts.Exists(tx, u.ID) // now, and not when the list was read
+				if err == nil && there {
+					err = s.refreshProfile(tx, u.ID)
+				}
+				if err != nil {
 					return err
 				}
 			}
