@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"testing"
 
+	"astrocyte/config"
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
+	"astrocyte/testkit"
 	"astrocyte/testkit/story"
 )
 
@@ -123,5 +125,30 @@ func TestMessageThatOvertakesAJoin(t *testing.T) {
 		if !members.Has(key) {
 			t.Errorf("the room has %s", members)
 		}
+	})
+}
+
+// TestMessageThatOvertakesTheRoom: what another server sends of a room before it has told the whole of it is kept until
+// the user is in it.
+func TestMessageThatOvertakesTheRoom(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		f := story.NewForeign(t)
+		c := f.HasCrowd(5, 1)
+		f.IsNotary(c)
+		hs := story.StartAs(t, matrix.ServerName(story.OwnAddress(t)), dsn, func(c *config.Config) { c.Federation.KeyNotaries = []matrix.ServerName{f.Name} })
+		alice := hs.User("alice")
+		said := false
+		c.Slow = func(n int) {
+			if n == 1 && !said {
+				said = true
+				if _, err := f.Sends(hs, "early", []any{c.Says("hello, newcomer")}, nil); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		room := string(c.ID)
+		alice.Must("POST", story.Path("join", room)+"?via="+string(f.Name), `{}`)
+		alice.Sees(room, "hello, newcomer")
 	})
 }

@@ -3,6 +3,7 @@ package inbound
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"maps"
@@ -162,7 +163,7 @@ func (i *Inbound) receiveNow(ctx context.Context, all []*arrival) error {
 	left := make(map[roomserver.RoomNID]bool)
 	for n, got := range i.rooms.ReceiveAll(ctx, eventsOf(events)) {
 		s, room := events[n], rooms[n]
-		if !i.settled(s, got.Status, got.Err) {
+		if errors.Is(got.Err, roomserver.ErrNotHere) || !i.settled(s, got.Status, got.Err) { // or not here yet
 			left[room] = true
 			continue
 		}

@@ -31,6 +31,7 @@ type Crowd struct {
 	version *rules.Version
 	begin   []*rules.Event // create, its creator's join, power levels, join rules
 	members []*rules.Event
+	entered atomic.Pointer[rules.Event] // the newest join that was taken
 	keys    map[matrix.ServerName]ed25519.PrivateKey
 }
 
@@ -175,6 +176,9 @@ func (c *Crowd) lets(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
+	if e, err := rules.Read(c.version, join); err == nil {
+		c.entered.Store(e)
+	}
 	c.Answers.Add(1)
 	w.Header().Set("Content-Type", "application/json")
 	fmt.Fprintf(w, `{"origin":%q,"members_omitted":false,"event":%s,"auth_chain":`, c.f.Name, join)
@@ -182,6 +186,21 @@ func (c *Crowd) lets(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, `,"state":`)
 	c.writes(w, slices.Concat(c.begin, c.members))
 	fmt.Fprint(w, "}")
+}
+
+// Says makes a message of the room's creator, after the newest join that was taken.
+func (c *Crowd) Says(text string) json.RawMessage {
+	last := c.entered.Load()
+	e, err := rules.Build(c.version, &rules.Proto{
+		RoomID: c.ID, Sender: c.begin[0].Sender(), Type: "m.room.message", Content: fmt.Appendf(nil, `{"msgtype":"m.text","body":%q}`, text),
+		Prev: []rules.EventRef{last.Ref()}, Auth: []rules.EventRef{c.begin[1].Ref(), c.begin[2].Ref()}, Depth: last.Depth() + 1,
+		OriginServerTS: time.Now().UnixMilli(),
+	})
+	if err != nil {
+		c.f.t.Error(err)
+		return nil
+	}
+	return e.Sign(c.f.Name, c.f.KeyID, c.f.Key).Bytes()
 }
 
 func (c *Crowd) writes(w http.ResponseWriter, events []*rules.Event) {
