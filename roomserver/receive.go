@@ -92,7 +92,10 @@ func (r *Rooms) receive(ctx context.Context, c *reception) (Status, error) {
 			continue
 		}
 		if !errors.As(err, &open) {
-			if err == nil && c.many {
+			if err != nil { // the committer may not be done with the status
+				return 0, err
+			}
+			if c.many {
 				err = r.merge(ctx, c.room, c.hasty)
 			}
 			return status, err

@@ -22,6 +22,7 @@ type Received struct {
 func (r *Rooms) ReceiveAll(ctx context.Context, events []*rules.Event) []Received {
 	out := make([]Received, len(events))
 	wishes := make([]*wish, len(events))
+	statuses := make([]Status, len(events)) // one whose end was not waited for is still the committer's
 	rooms, err := r.numbers(ctx, events)
 	for i, ev := range events {
 		room, here := rooms[ev.RoomID()]
@@ -34,7 +35,7 @@ func (r *Rooms) ReceiveAll(ctx context.Context, events []*rules.Event) []Receive
 			continue
 		}
 		c := &reception{r: r, ev: ev, room: room, hasty: true}
-		w := c.wish(&out[i].Status)
+		w := c.wish(&statuses[i])
 		if out[i].Err = r.submit(ctx, w); out[i].Err == nil {
 			wishes[i] = w
 		}
@@ -44,7 +45,11 @@ func (r *Rooms) ReceiveAll(ctx context.Context, events []*rules.Event) []Receive
 		if w == nil {
 			continue
 		}
-		if out[i].Err = w.wait(ctx); out[i].Err == nil && w.of.many {
+		if out[i].Err = w.wait(ctx); out[i].Err != nil {
+			continue
+		}
+		out[i].Status = statuses[i]
+		if w.of.many {
 			crowded[w.of.room] = true
 		}
 	}
