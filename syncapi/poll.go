@@ -140,6 +140,9 @@ func (a *API) attempt(ctx context.Context, p *poll, admitted func(context.Contex
 	}
 	n, err := p.look(ctx)
 	if err != nil {
+		if refused := admitted(ctx); refused != nil { // what was to be read may have gone with the device
+			return nil, refused
+		}
 		return nil, err
 	}
 	a.alive(ctx, &p.question)
