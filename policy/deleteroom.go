@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"astrocyte/matrix"
@@ -29,6 +30,7 @@ type Deletion struct {
 type Deleted struct {
 	Phase   string             `json:"phase"`
 	Kicked  []matrix.UserID    `json:"kicked_users"`
+	Leaving []matrix.UserID    `json:"leaving,omitempty"` // noted before they do: a node may die in between
 	Failed  []matrix.UserID    `json:"failed_to_kick_users"`
 	Aliases []matrix.RoomAlias `json:"local_aliases"`
 	NewRoom *matrix.RoomID     `json:"new_room_id"`
@@ -182,10 +184,20 @@ func (p *Policy) someLeave(ctx context.Context, wish *Deletion, done *Deleted) e
 	if err != nil {
 		return err
 	}
-	if len(users) == 0 {
-		done.Phase = phaseUnname
+	if len(done.Leaving) == 0 {
+		if done.Leaving = users; len(users) == 0 {
+			done.Phase = phaseUnname
+		}
+		return nil
 	}
-	for _, u := range users {
+	for _, u := range done.Leaving {
+		if !slices.Contains(users, u) { // left by a try before
+			done.Kicked = named(done.Kicked, u)
+			if err := p.follows(ctx, u, done.NewRoom); err != nil {
+				return err
+			}
+			continue
+		}
 		_, err := p.rooms.SetMembership(ctx, roomserver.Change{Room: wish.Room, Sender: u, Target: u, Membership: matrix.Leave, Ending: true})
 		var refused *matrix.Error
 		switch {
@@ -199,8 +211,8 @@ func (p *Policy) someLeave(ctx context.Context, wish *Deletion, done *Deleted) e
 		if err := p.follows(ctx, u, done.NewRoom); err != nil {
 			return err
 		}
-		done.After = u
 	}
+	done.After, done.Leaving = done.Leaving[len(done.Leaving)-1], nil
 	return nil
 }
 

@@ -62,8 +62,7 @@ func TestServerThatIsKilledWhileARoomEnds(t *testing.T) {
 				}
 			}
 			is := root.must(t.Context(), t, "GET", "/_synapse/admin/v2/rooms/delete_status/"+id, nil)
-			// Who left right before a kill, so that it could not be noted, is gone and not named: see the roadmap.
-			if is.At("status").Text() != "complete" || len(is.At("shutdown_room", "failed_to_kick_users").List()) != 0 {
+			if is.At("status").Text() != "complete" || len(is.At("shutdown_room", "kicked_users").List()) != 2 {
 				t.Errorf("the deletion ended as %s", is)
 			}
 			isGone(t, dsn, p, room)
