@@ -44,6 +44,7 @@ type Client struct {
 	log       *slog.Logger
 	transport *http.Transport
 	wellKnown *wellKnown
+	answered  func(matrix.ServerName) // is told of servers that took a signed request; set by NewKeys
 }
 
 // New makes a client.
@@ -57,7 +58,7 @@ func New(o Options) *Client {
 	if o.Resolver == nil {
 		o.Resolver = net.DefaultResolver
 	}
-	c := &Client{o: o, log: o.Log}
+	c := &Client{o: o, log: o.Log, answered: func(matrix.ServerName) {}}
 	c.transport = c.newTransport()
 	c.wellKnown = newWellKnown(o)
 	return c
@@ -199,6 +200,9 @@ func (c *Client) send(ctx context.Context, dest matrix.ServerName, r Request) (*
 	c.log.Debug("asked a server", "server", dest, "method", r.Method, "path", r.Path, "status", resp.StatusCode, "took", time.Since(began))
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		requestsTotal.WithLabelValues("answered").Inc()
+		if !r.Unsigned {
+			c.answered(dest)
+		}
 		return resp, nil
 	}
 	defer resp.Body.Close()

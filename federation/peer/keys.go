@@ -85,6 +85,18 @@ type absence struct {
 	failures int // in a row, in which it did not answer
 }
 
+// wait is how long the server is left alone.
+func (a absence) wait(p patience) time.Duration {
+	doubled := min(max(a.failures-1, 0), 10)
+	switch {
+	case a.failures == 0: // it answers, and has not the key
+		return absentLeast
+	case p == eager:
+		return min(absentEager<<doubled, absentLeast)
+	}
+	return min(absentLeast<<doubled, absentMost)
+}
+
 // wanted is a key that has to be valid at a time.
 type wanted struct {
 	server matrix.ServerName
@@ -104,15 +116,20 @@ const (
 	// absentLeast and absentMost bound how long a server without keys is left alone.
 	absentLeast = 30 * time.Second
 	absentMost  = time.Hour
+	// absentEager is how soon a server is asked again that did not answer, though a request says that it comes
+	// from it: it may just be starting. It doubles up to absentLeast.
+	absentEager = time.Second
 )
 
 // NewKeys makes a key ring.
 func NewKeys(o KeysOptions) *Keys {
-	return &Keys{
+	k := &Keys{
 		db: o.DB, client: o.Client, log: o.Client.log, now: o.Client.o.Now, notaries: o.Notaries, old: o.Old,
 		known:  lru.New[keyName, knownKey](maxKnownKeys),
 		absent: lru.New[matrix.ServerName, absence](maxAbsences),
 	}
+	o.Client.answered = k.sawAnswer
+	return k
 }
 
 // patience is how soon a server that gave no keys is asked again.
@@ -188,11 +205,7 @@ func (k *Keys) load(ctx context.Context, wants []wanted) error {
 // isAbsent says whether a server is to be left alone.
 func (k *Keys) isAbsent(server matrix.ServerName, p patience) bool {
 	a, found := k.absent.Get(server)
-	wait := absentLeast
-	if p == patient {
-		wait = min(absentLeast<<min(max(a.failures-1, 0), 10), absentMost)
-	}
-	return found && k.now().Before(a.last.Add(wait))
+	return found && k.now().Before(a.last.Add(a.wait(p)))
 }
 
 // noteAbsent leaves a server alone for a while: longer each time that it does not answer.
@@ -207,3 +220,11 @@ func (k *Keys) noteAbsent(server matrix.ServerName, answered bool) {
 
 // sawAlive ends what was thought of a server that has just sent something.
 func (k *Keys) sawAlive(server matrix.ServerName) { k.absent.Delete(server) }
+
+// sawAnswer ends the wait for a server that did not answer, since it does now. A key that it does not have stays
+// missing.
+func (k *Keys) sawAnswer(server matrix.ServerName) {
+	if a, found := k.absent.Get(server); found && a.failures > 0 {
+		k.absent.Delete(server)
+	}
+}

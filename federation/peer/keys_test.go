@@ -27,6 +27,7 @@ func nowhere() *egress.Policy { return egress.New(egress.Options{}) }
 // ring is a key ring of a server, with a clock of its own.
 type ring struct {
 	*peer.Keys
+	client *peer.Client
 	t      *testing.T
 	server matrix.ServerName
 	now    time.Time
@@ -48,12 +49,12 @@ func newRingOn(t *testing.T, db *store.DB, notaries ...matrix.ServerName) *ring 
 
 func (r *ring) open(id matrix.KeyID, key ed25519.PrivateKey, notaries []matrix.ServerName) {
 	r.t.Helper()
-	c := peer.New(peer.Options{
+	r.client = peer.New(peer.Options{
 		Server: r.server, KeyID: id, Key: key, CAs: story.AuthorityPool(r.t),
 		Egress: egress.New(egress.Options{AllowPrivate: true}), Now: func() time.Time { return r.now },
 	})
-	r.t.Cleanup(c.Close)
-	r.Keys = peer.NewKeys(peer.KeysOptions{DB: r.db, Client: c, Notaries: notaries})
+	r.t.Cleanup(r.client.Close)
+	r.Keys = peer.NewKeys(peer.KeysOptions{DB: r.db, Client: r.client, Notaries: notaries})
 	if err := r.Open(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
@@ -176,11 +177,48 @@ func TestServerWithoutKeysIsLeftAlone(t *testing.T) {
 			t.Errorf("step %d: the server was asked %d times, not %d", i, n, step.asked)
 		}
 	}
+	if err := r.isAskedBy(f); err == nil || asked.Load() != 4 {
+		t.Errorf("a request: %v, and the server was asked %d times", err, asked.Load())
+	}
+}
+
+// isAskedBy is a request that says that it comes from a server, with a signature that is none.
+func (r *ring) isAskedBy(f *story.Foreign) error {
 	req, _ := http.NewRequest("GET", "/x", nil)
 	req.RequestURI = "/x"
 	req.Header.Set("Authorization", fmt.Sprintf(`X-Matrix origin="%s",key="%s",sig="%s"`, f.Name, f.KeyID, canonicaljson.Base64(make([]byte, 64))))
-	if _, err := r.VerifyRequest(req, func() ([]byte, error) { return nil, nil }); err == nil || asked.Load() != 4 {
-		t.Errorf("a request: %v, and the server was asked %d times", err, asked.Load())
+	_, err := r.VerifyRequest(req, func() ([]byte, error) { return nil, nil })
+	return err
+}
+
+// TestServerThatStartsIsAskedAgain: who sends requests is asked for keys soon again, and at once when it has answered.
+func TestServerThatStartsIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	f, r := story.NewFugitive(t), newRing(t, testkit.SQLite(t))
+	var asked atomic.Int64
+	f.Handle("GET /_matrix/key/v2/server", func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		http.Error(w, "not yet", http.StatusServiceUnavailable)
+	})
+	f.Handle("GET /x", func(w http.ResponseWriter, _ *http.Request) { f.Answers(w, 200, map[string]any{}) })
+	answers := func(time.Duration) {
+		if err := r.client.Do(t.Context(), f.Name, peer.Request{Method: "GET", Path: "/x"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait := func(d time.Duration) { r.now = r.now.Add(d) }
+	for i, step := range []struct {
+		first func(time.Duration)
+		after time.Duration
+		asked int64
+	}{{wait, 0, 1}, {wait, 900 * time.Millisecond, 1}, {wait, 200 * time.Millisecond, 2}, {wait, 1500 * time.Millisecond, 2}, {wait, time.Second, 3}, {answers, 0, 4}, {wait, 0, 4}} {
+		step.first(step.after)
+		if err := r.isAskedBy(f); err == nil {
+			t.Errorf("step %d: a signature that is none is taken", i)
+		}
+		if n := asked.Load(); n != step.asked {
+			t.Errorf("step %d: the server was asked %d times, not %d", i, n, step.asked)
+		}
 	}
 }
 
