@@ -105,6 +105,24 @@ func TestPeopleOfAllRooms(t *testing.T) {
 	})
 }
 
+// TestPeopleWhoCameFirst has users who are there before the index begins.
+func TestPeopleWhoCameFirst(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		w := restingWorld(t, dsn, true)
+		eve, first := w.registers("eve", ""), w.registers("first", "Early Bird")
+		if err := w.renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := w.meets(eve, "early", 10); !slices.Equal(got, []matrix.UserID{first}) {
+			t.Errorf("found %v", got)
+		}
+		if p, err := w.Progress(t.Context()); err != nil || !p.Running {
+			t.Errorf("what was there before is not read: %+v, %v", p, err)
+		}
+	})
+}
+
 // TestPeopleOfOtherServers has users of another server, who have a name for each room.
 func TestPeopleOfOtherServers(t *testing.T) {
 	t.Parallel()

@@ -51,12 +51,16 @@ func (s *Search) Progress(ctx context.Context) (Progress, error) {
 	return p, err
 }
 
-// renew begins anew where the index has an older form than this program's.
+// renew begins anew where the index has an older form than this program's. Where it has none, as in a new database,
+// what is in it already has come since this program started, and stays.
 func (s *Search) renew(ctx context.Context) error {
 	return s.db.Update(ctx, func(tx *store.Tx) error {
 		b, err := lockRebuild(tx)
-		if err != nil || b.form >= form {
+		switch {
+		case err != nil || b.form >= form:
 			return err
+		case b.form == 0:
+			return writeRebuild(tx, rebuild{form: form, running: true})
 		}
 		return s.begin(tx)
 	})

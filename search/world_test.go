@@ -36,6 +36,15 @@ type world struct {
 
 func newWorld(t testing.TB, dsn string, all bool) *world {
 	t.Helper()
+	w := restingWorld(t, dsn, all)
+	w.runs(w.rooms.Run)
+	w.runs(w.Search.Run)
+	return w
+}
+
+// restingWorld is one in which nothing runs yet.
+func restingWorld(t testing.TB, dsn string, all bool) *world {
+	t.Helper()
 	w := &world{t: t, bus: bus.NewLocal()}
 	w.db = testkit.Open(t, store.Options{DSN: dsn, Bus: w.bus})
 	_, key, err := ed25519.GenerateKey(nil)
@@ -53,8 +62,6 @@ func newWorld(t testing.TB, dsn string, all bool) *world {
 		h.ProfileChanged = w.Search.ProfileChanged
 		h.Deactivated = append(h.Deactivated, w.Search.Deactivated)
 	})
-	w.runs(w.rooms.Run)
-	w.runs(w.Search.Run)
 	return w
 }
 
