@@ -63,7 +63,7 @@ type Door struct {
 func (r *Rooms) Doors(ctx context.Context, rooms []matrix.RoomID, origin matrix.ServerName) (map[matrix.RoomID]Door, error) {
 	out := make(map[matrix.RoomID]Door, len(rooms))
 	err := r.db.View(ctx, func(tx *store.Tx) error {
-		var nids, expected []RoomNID
+		var nids []RoomNID
 		seen := make(map[matrix.RoomID]bool, len(rooms))
 		for _, id := range rooms {
 			if seen[id] || id == "" {
@@ -74,18 +74,15 @@ func (r *Rooms) Doors(ctx context.Context, rooms []matrix.RoomID, origin matrix.
 			if err != nil {
 				return fmt.Errorf("find room %s: %w", id, err)
 			}
-			switch {
-			case here && r.Expects(nid):
-				expected = append(expected, nid)
-			case here:
+			if here {
 				nids = append(nids, nid)
 			}
 		}
-		nids, err := roomsWithServer(tx, nids, r.server)
+		nids, err := r.openRooms(tx, nids)
 		if err != nil {
 			return err
 		}
-		heads, err := r.Heads(tx, append(nids, expected...))
+		heads, err := r.Heads(tx, nids)
 		if err != nil {
 			return fmt.Errorf("read the heads of %d rooms: %w", len(nids), err)
 		}
@@ -106,6 +103,17 @@ func (r *Rooms) Doors(ctx context.Context, rooms []matrix.RoomID, origin matrix.
 		return nil
 	})
 	return out, err
+}
+
+// openRooms finds those of some rooms that this server is in, or is about to enter.
+func (r *Rooms) openRooms(tx *store.Tx, rooms []RoomNID) ([]RoomNID, error) {
+	open, err := roomsWithServer(tx, rooms, r.server)
+	if err != nil || len(open) == len(rooms) {
+		return open, err
+	}
+	others := slices.DeleteFunc(rooms, func(nid RoomNID) bool { return slices.Contains(open, nid) })
+	expected, err := expectedRooms(tx, others)
+	return append(open, expected...), err
 }
 
 // accessLists reads the access control lists of rooms.

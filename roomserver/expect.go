@@ -4,44 +4,72 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
+	"astrocyte/store"
 )
 
-// expected are the rooms that users of ours are about to enter by the help of other servers, through this node. Those
-// servers may send what happens there before it is known here.
-type expected struct {
-	mu    sync.Mutex
-	rooms map[RoomNID]int
-}
+// expectTime is for how long a room counts as about to be entered after the node that enters it has died.
+const expectTime = 30 * time.Second
 
-// Expect notes that a room is about to be entered, and makes it known: from now on, what other servers send of it is to be
-// kept until done is called, and received then if the room was entered.
+// Expect notes, for all nodes, that a room is about to be entered by the help of other servers, and makes it known. These
+// may send what happens there before it is known here: from now on that is to be kept until done is called, and received
+// then if the room was entered.
 func (r *Rooms) Expect(ctx context.Context, id matrix.RoomID, v *rules.Version) (done func(), err error) {
 	nid, err := r.begin(ctx, id, v)
 	if err != nil {
 		return nil, fmt.Errorf("make room %s known: %w", id, err)
 	}
-	x := &r.expected
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.rooms == nil {
-		x.rooms = make(map[RoomNID]int)
+	holder := randomText()
+	if err := r.expect(ctx, nid, holder); err != nil {
+		return nil, fmt.Errorf("note that room %s is about to be entered: %w", id, err)
 	}
-	x.rooms[nid]++
+	held, end := context.WithCancel(context.WithoutCancel(ctx))
+	var keeping sync.WaitGroup
+	keeping.Go(func() { r.keepExpecting(held, nid, holder) })
 	return sync.OnceFunc(func() {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		if x.rooms[nid]--; x.rooms[nid] == 0 {
-			delete(x.rooms, nid)
+		end()
+		keeping.Wait()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), expectTime)
+		defer cancel()
+		if err := r.db.Update(ctx, func(tx *store.Tx) error { return unexpectRoom(tx, nid, holder) }); err != nil {
+			r.log.Warn("that a room is about to be entered ends by itself", "room", id, "error", err)
 		}
 	}), nil
 }
 
-// Expects says whether a room is about to be entered through this node.
-func (r *Rooms) Expects(room RoomNID) bool {
-	r.expected.mu.Lock()
-	defer r.expected.mu.Unlock()
-	return r.expected.rooms[room] > 0
+func (r *Rooms) expect(ctx context.Context, room RoomNID, holder string) error {
+	return r.db.Update(ctx, func(tx *store.Tx) error { return expectRoom(tx, room, holder, expectTime.Milliseconds()) })
+}
+
+// keepExpecting renews the note until the context ends.
+func (r *Rooms) keepExpecting(ctx context.Context, room RoomNID, holder string) {
+	tick := time.NewTicker(expectTime / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := r.expect(ctx, room, holder); err != nil && ctx.Err() == nil {
+				r.log.Warn("note that a room is about to be entered", "room", int64(room), "error", err)
+			}
+		}
+	}
+}
+
+// Awaits says whether this server is in a room, and if not, whether it is about to enter it.
+func (r *Rooms) Awaits(ctx context.Context, room RoomNID) (inside, about bool, err error) {
+	err = r.db.View(ctx, func(tx *store.Tx) error {
+		expected, err := expectedRooms(tx, []RoomNID{room}) // read before: what ends between was entered
+		if err != nil {
+			return err
+		}
+		about = len(expected) > 0
+		inside, err = serverIn(tx, room, r.server)
+		return err
+	})
+	return inside, about, err
 }

@@ -72,7 +72,6 @@ type Rooms struct {
 	graphs       *state.Graphs
 	parked       chan struct{} // who resolves a state over the budget
 	queue        chan *wish
-	expected     expected
 	invites      func(ctx context.Context, inviter, target matrix.UserID) error
 	remote       Remote
 	tellOutside  func(tx *store.Tx, at Passed, o *Outside) error

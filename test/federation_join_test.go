@@ -133,22 +133,33 @@ func TestMessageThatOvertakesAJoin(t *testing.T) {
 func TestMessageThatOvertakesTheRoom(t *testing.T) {
 	t.Parallel()
 	testkit.Each(t, func(t *testing.T, dsn string) {
-		f := story.NewForeign(t)
-		c := f.HasCrowd(5, 1)
-		f.IsNotary(c)
-		hs := story.StartAs(t, matrix.ServerName(story.OwnAddress(t)), dsn, func(c *config.Config) { c.Federation.KeyNotaries = []matrix.ServerName{f.Name} })
-		alice := hs.User("alice")
-		said := false
-		c.Slow = func(n int) {
-			if n == 1 && !said {
-				said = true
-				if _, err := f.Sends(hs, "early", []any{c.Says("hello, newcomer")}, nil); err != nil {
-					t.Error(err)
-				}
+		overtakesTheRoom(t, dsn, func(hs *story.Server, u *story.User) *story.User { return u })
+	})
+}
+
+// TestMessageThatOvertakesTheRoomAtAnotherNode has it come to a node by which the room is not entered.
+func TestMessageThatOvertakesTheRoomAtAnotherNode(t *testing.T) {
+	t.Parallel()
+	overtakesTheRoom(t, testkit.Postgres(t), func(hs *story.Server, u *story.User) *story.User { return u.Through(hs.Node()) })
+}
+
+// overtakesTheRoom has a user enter a room, by the node that through chooses, while the room goes on.
+func overtakesTheRoom(t *testing.T, dsn string, through func(*story.Server, *story.User) *story.User) {
+	f := story.NewForeign(t)
+	c := f.HasCrowd(5, 1)
+	f.IsNotary(c)
+	hs := story.StartAs(t, matrix.ServerName(story.OwnAddress(t)), dsn, func(c *config.Config) { c.Federation.KeyNotaries = []matrix.ServerName{f.Name} })
+	alice := through(hs, hs.User("alice"))
+	said := false
+	c.Slow = func(n int) {
+		if n == 1 && !said {
+			said = true
+			if _, err := f.Sends(hs, "early", []any{c.Says("hello, newcomer")}, nil); err != nil {
+				t.Error(err)
 			}
 		}
-		room := string(c.ID)
-		alice.Must("POST", story.Path("join", room)+"?via="+string(f.Name), `{}`)
-		alice.Sees(room, "hello, newcomer")
-	})
+	}
+	room := string(c.ID)
+	alice.Must("POST", story.Path("join", room)+"?via="+string(f.Name), `{}`)
+	alice.Sees(room, "hello, newcomer")
 }

@@ -96,12 +96,12 @@ func (i *Inbound) receiveRoom(ctx context.Context, j store.Job) error {
 // early says whether this server is not in a room yet. While a user of ours is about to enter it the events wait; where
 // nobody is, they are for nobody here.
 func (i *Inbound) early(ctx context.Context, j store.Job, room roomserver.RoomNID, events []*staged) (bool, error) {
-	if i.rooms.Expects(room) {
-		return true, i.db.Update(ctx, func(tx *store.Tx) error { return tx.Postpone(j, entryPause) })
-	}
-	in, err := i.rooms.Resident(ctx, events[0].ev.RoomID())
-	if in || err != nil {
+	inside, about, err := i.rooms.Awaits(ctx, room)
+	switch {
+	case err != nil || inside:
 		return false, err
+	case about:
+		return true, i.db.Update(ctx, func(tx *store.Tx) error { return tx.Postpone(j, entryPause) })
 	}
 	return true, i.db.Update(ctx, func(tx *store.Tx) error {
 		var all []matrix.EventID
