@@ -231,22 +231,36 @@ func (b *batch) advance(h *head, s *staged) error {
 }
 
 // place puts an event into the timeline behind the newest, and gives the room its new state and
-// extremities.
+// extremities. A redaction of another server that redacts nothing has a place in the room, but none in the timeline.
 func (b *batch) place(h *head, s *staged, next *state.State, extremities []int64) error {
 	b.know(s.Event)
 	if err := b.noteMoves(h, s, next); err != nil {
 		return err
 	}
 	h.state, h.extremities = next, extremities
-	h.seq++
 	h.depth = max(h.depth, s.Depth())
 	h.dirty = true
-	s.seq, s.snap = h.seq, h.state.NID()
-	b.staged = append(b.staged, s)
-	if err := b.noteRedaction(h, h.state, s.Event); err != nil || s.draft != nil {
+	redacts, err := b.noteRedaction(h, h.state, s.Event)
+	if err != nil {
 		return err
 	}
-	return b.noteAwaited(h, s.Event)
+	if s.draft == nil && !redacts && s.Type() == "m.room.redaction" {
+		s.seq = h.seq + 1 // a gap before it is one before what comes next
+		b.keep(s.Event, withheld)
+		return nil
+	}
+	b.show(h, s)
+	if s.draft != nil {
+		return nil
+	}
+	return b.noteAwaited(h, s.Event, b.reveal)
+}
+
+// show gives an event the next place in the timeline.
+func (b *batch) show(h *head, s *staged) {
+	h.seq++
+	s.seq, s.snap = h.seq, h.state.NID()
+	b.staged = append(b.staged, s)
 }
 
 // sign adds our signature to all drafts that were staged. The ids do not depend on it, so it is done for

@@ -69,8 +69,8 @@ type staged struct {
 	entry *entry // by which we enter the room; else nil
 }
 
-// kept is an event that is stored beside the timeline: an outlier, or one that was rejected or
-// soft-failed.
+// kept is an event that is stored beside the timeline: an outlier, one that was rejected or
+// soft-failed, or a redaction of nothing that is here.
 type kept struct {
 	*Event
 	why string // it was refused

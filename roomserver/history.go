@@ -219,7 +219,8 @@ func (c *reception) old(h *head) (*staged, []matrix.EventID, error) {
 	return s, near.missing, err
 }
 
-// judgeOld holds an event of history against the rules. It gives nothing for one that is rejected.
+// judgeOld holds an event of history against the rules. It gives nothing for one that is rejected, or is a redaction of
+// nothing that is here: its target comes in redacted form.
 func (c *reception) judgeOld(h *head, e *Event, near *surroundings) (*staged, error) {
 	before, err := c.before(h, near)
 	if err != nil {
@@ -243,10 +244,15 @@ func (c *reception) judgeOld(h *head, e *Event, near *surroundings) (*staged, er
 		return nil, err
 	}
 	c.b.know(e)
-	if err := c.b.noteRedaction(h, before, e); err != nil {
+	redacts, err := c.b.noteRedaction(h, before, e)
+	if err != nil {
 		return nil, err
 	}
-	return &staged{Event: e, snap: after.NID()}, c.b.noteAwaited(h, e)
+	if !redacts && e.Type() == "m.room.redaction" {
+		c.b.keep(e, withheld)
+		return nil, nil
+	}
+	return &staged{Event: e, snap: after.NID()}, c.b.noteAwaited(h, e, nil)
 }
 
 // narrow moves a gap below what was added. Where nothing is missing any more it is closed.

@@ -25,43 +25,61 @@ type awaited struct {
 	by     int64
 }
 
-// noteRedaction stages the effect of a redaction whose sender may redact its target by a state. Where the
-// target is not here, the redaction waits for it.
+// withheld is why a redaction is not shown: clients would do what it says.
+const withheld = "it redacts nothing that is here and that its sender may redact"
+
+// noteRedaction stages the effect of a redaction whose sender may redact its target by a state, and says whether it has
+// one. Where the target is not here, the redaction waits for it.
 //
 // Spec: RV 3 "Handling redactions".
-func (b *batch) noteRedaction(h *head, st *state.State, e *Event) error {
+func (b *batch) noteRedaction(h *head, st *state.State, e *Event) (bool, error) {
 	if e.Type() != "m.room.redaction" || !storable(string(e.Redacts())) {
-		return nil
+		return false, nil
 	}
 	target, err := b.eventByID(h.nid, e.Redacts())
 	if err != nil {
-		return err
+		return false, err
 	}
 	if target == nil {
 		b.awaited = append(b.awaited, awaited{h.nid, e.Redacts(), e.NID})
-		return nil
+		return false, nil
 	}
 	return b.redactBy(st, e, target)
 }
 
 // redactBy stages the effect of a redaction, if a state allows it.
-func (b *batch) redactBy(st *state.State, e, target *Event) error {
+func (b *batch) redactBy(st *state.State, e, target *Event) (bool, error) {
 	pl, err := b.stateEventIn(st, rules.StateKey{Type: "m.room.power_levels"})
 	if err != nil {
-		return err
+		return false, err
 	}
 	create, err := b.stateEventIn(st, rules.StateKey{Type: "m.room.create"})
 	if err != nil {
+		return false, err
+	}
+	if target.Sender().Server() != e.Sender().Server() && !rules.Levels(bare(create), bare(pl)).MayRedact(e.Sender()) {
+		return false, nil
+	}
+	b.redact = append(b.redact, redaction{target: target.NID, by: e.NID, of: target})
+	return true, nil
+}
+
+// reveal shows a redaction that was withheld until its target came. One of this batch stays as it is: nobody has seen its
+// target but in redacted form.
+func (b *batch) reveal(h *head, e *Event) error {
+	if _, here := b.byNID[e.NID]; here || !e.settled() {
+		return nil
+	}
+	if _, shown, err := itemOf(b.tx, e.NID); err != nil || shown {
 		return err
 	}
-	if target.Sender().Server() == e.Sender().Server() || rules.Levels(bare(create), bare(pl)).MayRedact(e.Sender()) {
-		b.redact = append(b.redact, redaction{target: target.NID, by: e.NID, of: target})
-	}
+	b.know(e)
+	b.show(h, &staged{Event: e})
 	return nil
 }
 
-// noteAwaited stages the effect of redactions that came before their target.
-func (b *batch) noteAwaited(h *head, target *Event) error {
+// noteAwaited stages the effect of redactions that came before their target, and lets those that have one be revealed.
+func (b *batch) noteAwaited(h *head, target *Event, reveal func(h *head, e *Event) error) error {
 	by, looked := b.before.awaited[target.ID()]
 	if !looked {
 		var err error
@@ -84,8 +102,14 @@ func (b *batch) noteAwaited(h *head, target *Event) error {
 		if err != nil {
 			return err
 		}
-		if err := b.redactBy(st, e, target); err != nil {
+		redacts, err := b.redactBy(st, e, target)
+		if err != nil {
 			return err
+		}
+		if redacts && reveal != nil {
+			if err := reveal(h, e); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
