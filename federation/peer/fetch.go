@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,9 +36,10 @@ func (k *Keys) fetch(ctx context.Context, wants []wanted, p patience) error {
 			byServer[w.server] = append(byServer[w.server], w)
 		}
 	}
-	var answered answering
+	began := k.now()
+	var asked answers
 	direct := func(ctx context.Context, byServer map[matrix.ServerName][]wanted) error {
-		return k.fetchDirectly(ctx, byServer, &answered)
+		return k.fetchDirectly(ctx, byServer, &asked)
 	}
 	ways := []func(context.Context, map[matrix.ServerName][]wanted) error{direct, k.fetchFromNotaries}
 	if len(byServer) > manyServers {
@@ -56,30 +58,36 @@ func (k *Keys) fetch(ctx context.Context, wants []wanted, p patience) error {
 		return ctx.Err()
 	}
 	for server := range byServer {
-		k.noteAbsent(server, answered.has(server))
+		k.noteAbsent(server, asked.of(server), began)
 	}
 	return nil
 }
 
-// answering are the servers that have given keys, though not those that were wanted.
-type answering struct {
-	mu      sync.Mutex
-	servers map[matrix.ServerName]bool
+// answer is what came of asking a server for its keys: without an object and an error it was not asked.
+type answer struct {
+	object *keyObject
+	err    error
 }
 
-func (a *answering) add(server matrix.ServerName) {
+// answers are those of several servers.
+type answers struct {
+	mu   sync.Mutex
+	from map[matrix.ServerName]answer
+}
+
+func (a *answers) add(server matrix.ServerName, its answer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.servers == nil {
-		a.servers = make(map[matrix.ServerName]bool)
+	if a.from == nil {
+		a.from = make(map[matrix.ServerName]answer)
 	}
-	a.servers[server] = true
+	a.from[server] = its
 }
 
-func (a *answering) has(server matrix.ServerName) bool {
+func (a *answers) of(server matrix.ServerName) answer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.servers[server]
+	return a.from[server]
 }
 
 // dropFound leaves the wants that are not fulfilled yet.
@@ -96,41 +104,51 @@ func (k *Keys) dropFound(byServer map[matrix.ServerName][]wanted) {
 }
 
 // fetchDirectly asks servers for their own keys.
-func (k *Keys) fetchDirectly(ctx context.Context, byServer map[matrix.ServerName][]wanted, answered *answering) error {
+func (k *Keys) fetchDirectly(ctx context.Context, byServer map[matrix.ServerName][]wanted, asked *answers) error {
 	var g errgroup.Group
 	g.SetLimit(directAtOnce)
-	for server := range byServer {
+	for server, wants := range byServer {
 		g.Go(func() error {
-			o, err := k.direct(ctx, server)
-			if o != nil {
-				answered.add(server)
-			}
+			its, err := k.direct(ctx, server, wants)
+			asked.add(server, its)
 			return err
 		})
 	}
 	return g.Wait()
 }
 
-// direct asks a server for its keys, and keeps them. Who asks at the same time shares the answer; it is nil
-// where there is none.
-func (k *Keys) direct(ctx context.Context, server matrix.ServerName) (*keyObject, error) {
-	asked := k.fetching.DoChan(string(server), func() (any, error) {
-		ctx := context.WithoutCancel(ctx) // others wait for it too
-		o, err := k.askForKeys(ctx, server)
-		if err != nil {
-			keyFetches.WithLabelValues("direct", "failed").Inc()
-			k.log.Debug("a server's keys were not had", "server", server, "error", err)
-			return (*keyObject)(nil), nil
+// direct asks a server for its keys, and keeps them. Who asks at the same time shares the answer. It is not asked where
+// somebody else has brought what is wanted since it was found missing; no wants are for all keys.
+func (k *Keys) direct(ctx context.Context, server matrix.ServerName, wants []wanted) (answer, error) {
+	for {
+		flight := k.fetching.DoChan(string(server), func() (any, error) {
+			if k.has(wants) {
+				return answer{}, nil
+			}
+			ctx := context.WithoutCancel(ctx) // others wait for it too
+			o, err := k.askForKeys(ctx, server)
+			if err != nil {
+				keyFetches.WithLabelValues("direct", "failed").Inc()
+				k.log.Debug("a server's keys were not had", "server", server, "error", err)
+				return answer{err: err}, nil
+			}
+			keyFetches.WithLabelValues("direct", "got").Inc()
+			return answer{object: o}, k.keep(ctx, o)
+		})
+		select {
+		case got := <-flight:
+			if its := got.Val.(answer); its != (answer{}) || k.has(wants) {
+				return its, got.Err
+			} // else somebody else had what they wanted
+		case <-ctx.Done():
+			return answer{}, ctx.Err()
 		}
-		keyFetches.WithLabelValues("direct", "got").Inc()
-		return o, k.keep(ctx, o)
-	})
-	select {
-	case got := <-asked:
-		return got.Val.(*keyObject), got.Err
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
+}
+
+// has says whether all of some keys are in memory.
+func (k *Keys) has(wants []wanted) bool {
+	return len(wants) > 0 && len(k.fromMemory(wants, make(map[wanted]ed25519.PublicKey))) == 0
 }
 
 func (k *Keys) askForKeys(ctx context.Context, server matrix.ServerName) (*keyObject, error) {
@@ -203,25 +221,25 @@ var errNotary = errors.New("the notary has not signed its answer")
 // askBatch asks a notary about some servers. Objects that the notary or the server itself has not signed, or
 // that were not asked for, are dropped.
 func (k *Keys) askBatch(ctx context.Context, notary matrix.ServerName, batch map[matrix.ServerName]KeyCriteria) ([]*keyObject, error) {
-	its, err := k.direct(ctx, notary)
+	its, err := k.direct(ctx, notary, nil)
 	if err != nil {
 		return nil, err
 	}
-	if its == nil {
+	if its.object == nil {
 		return nil, errNoKey
 	}
-	var answer keyAnswer
+	var told keyAnswer
 	err = k.client.Do(ctx, notary, Request{
-		Method: "POST", Path: "/_matrix/key/v2/query", Body: keyQuery{batch}, Into: &answer,
+		Method: "POST", Path: "/_matrix/key/v2/query", Body: keyQuery{batch}, Into: &told,
 		Limit: int64(len(batch)+1) * maxKeyAnswer / 4, Timeout: 2 * keyTime, Unsigned: true,
 	})
 	if err != nil {
 		return nil, err
 	}
 	var all []*keyObject
-	for _, raw := range answer.Keys[:min(len(answer.Keys), 4*len(batch))] {
+	for _, raw := range told.Keys[:min(len(told.Keys), 4*len(batch))] {
 		o, err := readKeys(raw, k.now().UnixMilli())
-		if err == nil && !signedBy(raw, notary, its) {
+		if err == nil && !signedBy(raw, notary, its.object) {
 			err = errNotary
 		}
 		if err != nil {

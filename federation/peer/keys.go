@@ -82,17 +82,20 @@ const anyTime = 0
 // absence is a server whose keys could not be had.
 type absence struct {
 	last     time.Time
-	failures int // in a row, in which it did not answer
+	failures int  // in a row, in which it did not answer
+	brief    bool // the last of them may be over in a moment
 }
 
 // wait is how long the server is left alone.
 func (a absence) wait(p patience) time.Duration {
-	doubled := min(max(a.failures-1, 0), 10)
+	doubled := min(max(a.failures-1, 0), 12)
 	switch {
 	case a.failures == 0: // it answers, and has not the key
 		return absentLeast
 	case p == eager:
-		return min(absentEager<<doubled, absentLeast)
+		return min(absentBriefly<<doubled, absentLeast)
+	case a.brief:
+		return min(absentBriefly<<doubled, absentMost)
 	}
 	return min(absentLeast<<doubled, absentMost)
 }
@@ -116,9 +119,9 @@ const (
 	// absentLeast and absentMost bound how long a server without keys is left alone.
 	absentLeast = 30 * time.Second
 	absentMost  = time.Hour
-	// absentEager is how soon a server is asked again that did not answer, though a request says that it comes
-	// from it: it may just be starting. It doubles up to absentLeast.
-	absentEager = time.Second
+	// absentBriefly is how soon a server is asked again that may just be starting: it is not there at once, without
+	// letting anybody wait, or did not answer though a request says that it comes from it.
+	absentBriefly = time.Second
 )
 
 // NewKeys makes a key ring.
@@ -208,11 +211,15 @@ func (k *Keys) isAbsent(server matrix.ServerName, p patience) bool {
 	return found && k.now().Before(a.last.Add(a.wait(p)))
 }
 
-// noteAbsent leaves a server alone for a while: longer each time that it does not answer.
-func (k *Keys) noteAbsent(server matrix.ServerName, answered bool) {
+// noteAbsent leaves a server alone for a while: longer each time that it does not answer. Who began to ask it before
+// somebody else noted so waited for the same answer, which counts once.
+func (k *Keys) noteAbsent(server matrix.ServerName, its answer, began time.Time) {
 	a, _ := k.absent.Get(server)
-	a.last = k.now()
-	if a.failures++; answered {
+	if !a.last.Before(began) {
+		return
+	}
+	a.last, a.brief = k.now(), fleeting(its.err)
+	if a.failures++; its.object != nil {
 		a.failures = 0
 	}
 	k.absent.Put(server, a, 1)

@@ -155,6 +155,78 @@ func TestKeysAreFetchedOnce(t *testing.T) {
 	})
 }
 
+// TestKeysThatOthersBroughtAreNotFetched: somebody has looked for keys in vain, and asks for them after others have had them.
+func TestKeysThatOthersBroughtAreNotFetched(t *testing.T) {
+	t.Parallel()
+	f, r := story.NewFugitive(t), newRing(t, testkit.SQLite(t))
+	var asked atomic.Int64
+	f.Handle("GET /_matrix/key/v2/server", func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		f.Answers(w, 200, json.RawMessage(f.Keys(r.now.Add(time.Hour))))
+	})
+	for range 2 {
+		if err := r.FetchKey(t.Context(), f.Name, f.KeyID, r.now); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the server was asked %d times", n)
+	}
+}
+
+// TestAFailureCountsOnce: of many who wait for one server at the same time, its silence is one.
+func TestAFailureCountsOnce(t *testing.T) {
+	t.Parallel()
+	f, r := story.NewFugitive(t), newRing(t, testkit.SQLite(t))
+	var asked atomic.Int64
+	f.Handle("GET /_matrix/key/v2/server", func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		http.NotFound(w, nil)
+	})
+	e := signedBy(t, "11", f.Name, f.KeyID, f.Key, r.now)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if err := r.verifies(e); !peer.IsMissingKey(err) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	before := asked.Load()
+	r.now = r.now.Add(31 * time.Second)
+	if err := r.verifies(e); !peer.IsMissingKey(err) || asked.Load() != before+1 {
+		t.Errorf("%v, and after half a minute it was asked %d times, before %d times", err, asked.Load(), before)
+	}
+}
+
+// TestServerThatIsAwayForAMomentIsAskedAgain: whoever needs its keys, soon, and each time for longer.
+func TestServerThatIsAwayForAMomentIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	f, r := story.NewFugitive(t), newRing(t, testkit.SQLite(t))
+	var asked atomic.Int64
+	f.Handle("GET /_matrix/key/v2/server", func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) < 3 {
+			http.Error(w, "not yet", http.StatusBadGateway)
+			return
+		}
+		f.Answers(w, 200, json.RawMessage(f.Keys(r.now.Add(time.Hour))))
+	})
+	e := signedBy(t, "11", f.Name, f.KeyID, f.Key, r.now)
+	for i, step := range []struct {
+		after time.Duration
+		asked int64
+	}{{0, 1}, {900 * time.Millisecond, 1}, {200 * time.Millisecond, 2}, {1500 * time.Millisecond, 2}, {time.Second, 3}} {
+		r.now = r.now.Add(step.after)
+		if err := r.verifies(e); (err == nil) != (step.asked == 3) {
+			t.Errorf("step %d: %v", i, err)
+		}
+		if n := asked.Load(); n != step.asked {
+			t.Errorf("step %d: the server was asked %d times, not %d", i, n, step.asked)
+		}
+	}
+}
+
 // TestServerWithoutKeysIsLeftAlone: each time for longer, but not when it seems to be there itself.
 func TestServerWithoutKeysIsLeftAlone(t *testing.T) {
 	t.Parallel()
@@ -162,7 +234,7 @@ func TestServerWithoutKeysIsLeftAlone(t *testing.T) {
 	var asked atomic.Int64
 	f.Handle("GET /_matrix/key/v2/server", func(w http.ResponseWriter, _ *http.Request) {
 		asked.Add(1)
-		http.Error(w, "no", http.StatusInternalServerError)
+		http.NotFound(w, nil)
 	})
 	e := signedBy(t, "11", f.Name, f.KeyID, f.Key, r.now)
 	for i, step := range []struct {

@@ -124,13 +124,14 @@ func (k *Keys) refresh(ctx context.Context, servers []matrix.ServerName) error {
 	for _, server := range servers {
 		byServer[server] = nil
 	}
-	var answered answering
-	if err := k.fetchDirectly(ctx, byServer, &answered); err != nil {
+	began := k.now()
+	var asked answers
+	if err := k.fetchDirectly(ctx, byServer, &asked); err != nil {
 		return err
 	}
 	for _, server := range servers {
-		if !answered.has(server) {
-			k.noteAbsent(server, false)
+		if its := asked.of(server); its.object == nil {
+			k.noteAbsent(server, its, began)
 		}
 	}
 	return nil

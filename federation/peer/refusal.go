@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -48,6 +50,21 @@ func refusal(server matrix.ServerName, resp *http.Response) *Refused {
 		r.Fault.Fields = fields
 	}
 	return r
+}
+
+// fleeting says of a failure that it may be over in a moment, as while a server restarts, and that it does not take long to
+// see whether it is.
+func fleeting(err error) bool {
+	var refused *Refused
+	if errors.As(err, &refused) {
+		return refused.Status >= http.StatusInternalServerError || refused.Status == http.StatusTooManyRequests
+	}
+	for _, cut := range []error{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF} {
+		if errors.Is(err, cut) {
+			return true
+		}
+	}
+	return false
 }
 
 // maxRetryAfter bounds how long a server may ask to be left alone.

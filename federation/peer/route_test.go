@@ -269,6 +269,8 @@ func TestWellKnownIsRemembered(t *testing.T) {
 		{"no-store", says(at, "Cache-Control", "no-store"), 4 * time.Minute, 6 * time.Minute},
 		{"Expires", says(at, "Expires", time.Unix(1_800_000_000+7200, 0).UTC().Format(http.TimeFormat)), time.Hour, 3 * time.Hour},
 		{"a failure", http.NotFound, time.Minute, 3 * time.Minute},
+		{"a failure for a moment", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, 4 * time.Second, 6 * time.Second},
+		{"a cut", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 4 * time.Second, 6 * time.Second},
 	} {
 		w := newWorld(t)
 		w.well = test.says

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -45,9 +44,11 @@ const (
 	wellKnownLeast   = 5 * time.Minute
 	wellKnownDefault = 24 * time.Hour
 	wellKnownMost    = 48 * time.Hour
-	// A failure is kept so long at first, twice as long each time again, and never longer than the most.
-	failureLeast = 2 * time.Minute
-	failureMost  = time.Hour
+	// A failure is kept so long at first, twice as long each time again, and never longer than the most: one that may be
+	// over in a moment, and any other.
+	failureBriefly = 5 * time.Second
+	failureLeast   = 2 * time.Minute
+	failureMost    = time.Hour
 )
 
 func newWellKnown(o Options) *wellKnown {
@@ -106,6 +107,9 @@ func (w *wellKnown) ask(ctx context.Context, server matrix.ServerName, before de
 		// It was there a while ago: the server may be down for a moment, and its name leads there still.
 		return delegation{to: before.to, until: w.now().Add(wait), failures: failures}
 	}
+	if fleeting(err) {
+		wait = min(failureBriefly<<min(failures-1, 10), failureMost)
+	}
 	return delegation{until: w.now().Add(wait), failures: failures}
 }
 
@@ -121,7 +125,7 @@ func (w *wellKnown) fetch(ctx context.Context, server matrix.ServerName) (to mat
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return "", 0, fmt.Errorf("status %d", resp.StatusCode)
+		return "", 0, refusal(server, resp)
 	}
 	text, err := readBounded(resp.Body, maxWellKnown)
 	if err != nil {
