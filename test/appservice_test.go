@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"astrocyte/config"
 	"astrocyte/matrix"
@@ -154,8 +155,20 @@ func (b *bridge) hears(text string) []string {
 		if ok {
 			return heard
 		}
-		<-b.news
+		arrives(b.t, b.news, "the bridge to hear "+text)
 	}
+}
+
+// arrives takes what comes from a channel.
+func arrives[T any](t testing.TB, from <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(2 * time.Minute):
+		t.Fatalf("waited in vain for %s", what)
+	}
+	panic("not reached")
 }
 
 // as is the bridge acting for a user.

@@ -1,7 +1,9 @@
 package test
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -151,10 +153,7 @@ func TestDelayedEventsOfThoseWhoMayNotSend(t *testing.T) {
 		alice.Sees(room, "I am not there yet")
 		bob.Leaves(room)
 		lost := leaves(bob, room, "m.room.message", "t2", later(time.Millisecond, "from outside"))
-		var e *story.Answer
-		for e = bob.Must("GET", delayedPath+"/"+lost, nil); !e.Has("finalised_ts"); e = bob.Must("GET", delayedPath+"/"+lost, nil) {
-			time.Sleep(5 * time.Millisecond)
-		}
+		e := bob.Finds("the end of the event", delayedPath+"/"+lost, func(e story.JSON) bool { return e.Has("finalised_ts") })
 		if e.At("error", "errcode").Text() != "M_FORBIDDEN" || e.At("error", "error").Text() == "" || e.Has("event_id") {
 			t.Errorf("of the refused event is told %s", e)
 		}
@@ -216,21 +215,23 @@ func TestDelayedEventsOutliveTheServer(t *testing.T) {
 		hs := story.Start(t, dsn)
 		alice := hs.User("alice")
 		room := alice.CreatesRoom()
-		const n = 5
-		for i := range n { // the later it is left, the earlier it is due
-			leaves(alice, room, "m.room.message", fmt.Sprint("t", i), later(time.Duration(1000-100*i)*time.Millisecond, fmt.Sprint(n-i)))
+		due := map[string]int64{}
+		for i := range 5 { // the later it is left, the earlier it is due, but on a slow machine
+			text := fmt.Sprint("number ", i)
+			id := leaves(alice, room, "m.room.message", fmt.Sprint("t", i), later(time.Duration(1000-100*i)*time.Millisecond, text))
+			e := alice.Reads(delayedPath + "/" + id)
+			due[text] = e.At("scheduled_at").Int() + e.At("delay_ms").Int()
 		}
 		kept := leaves(alice, room, "m.room.message", "kept", later(time.Hour, "kept"))
 		hs.Stop()
 		time.Sleep(time.Second) // time passes: all but one are due before the server is there again
 		hs.Restart()
-		alice.Sees(room, fmt.Sprint(n))
-		var order string
-		for _, e := range alice.History(room) {
-			order += e.At("content", "body").Text()
+		for text := range due {
+			alice.Sees(room, text)
 		}
-		if order != "12345" {
-			t.Errorf("they were sent in the order %q", order)
+		sent := bodies(alice.History(room))
+		if len(sent) != len(due) || !slices.IsSortedFunc(sent, func(a, b string) int { return cmp.Compare(due[a], due[b]) }) {
+			t.Errorf("they were sent in the order %q, and are due at %v", sent, due)
 		}
 		if got := waiting(alice); len(got) != 1 || got[0] != kept {
 			t.Errorf("%v wait, and not %s", got, kept)
@@ -248,9 +249,7 @@ func TestNodesSendDelayedEventsOnce(t *testing.T) {
 			from := []*story.User{alice, other}[i%2]
 			leaves(from, room, "m.room.message", fmt.Sprint("t", i), later(time.Duration(1+i)*time.Millisecond, "once"))
 		}
-		for len(waiting(alice)) > 0 {
-			time.Sleep(5 * time.Millisecond)
-		}
+		alice.Finds("nothing to wait", delayedPath, func(a story.JSON) bool { return len(a.At("delayed_events").List()) == 0 })
 		sent := 0
 		for _, e := range alice.History(room) {
 			if e.At("content", "body").Text() == "once" {

@@ -223,9 +223,6 @@ func TestRemoteDeviceNames(t *testing.T) {
 			}
 			continue
 		}
-		bob.Waits("the name", lists("changed", alice.ID))
-		if got := name(); got != "Phone" {
-			t.Errorf("the name is %q", got)
-		}
+		bob.Waits("the name", func(a story.JSON) bool { return lists("changed", alice.ID)(a) && name() == "Phone" })
 	}
 }

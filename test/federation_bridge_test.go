@@ -41,7 +41,7 @@ func (b *bridge) awaits(user, last string) ([]string, []story.JSON) {
 		if len(seen) > 0 && seen[len(seen)-1] == last {
 			return seen, events
 		}
-		<-b.news
+		arrives(b.t, b.news, "the bridge to be told "+last)
 	}
 }
 

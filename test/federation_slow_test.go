@@ -90,7 +90,7 @@ func TestSlowServersKeepNobodyWaiting(t *testing.T) {
 		}
 		alice.Says(room, "into the mud")
 		for _, p := range pits { // each has a transaction that it does not answer
-			<-p.held
+			arrives(t, p.held, "a transaction to "+string(p.Name))
 		}
 		for i := range 20 { // while they do not, nothing waits for them
 			text := fmt.Sprint("swift ", i)
@@ -109,7 +109,7 @@ func TestSlowServersKeepNobodyWaiting(t *testing.T) {
 		}
 		for _, p := range pits {
 			for p.heard("swift 19") == 0 {
-				<-p.took
+				arrives(t, p.took, "the last message to come to "+string(p.Name))
 			}
 			for i := range 20 {
 				if n := p.heard(fmt.Sprint("swift ", i)); n != 1 {

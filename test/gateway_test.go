@@ -51,21 +51,15 @@ func startGateway(t *testing.T) *gateway {
 // next waits for the next notification.
 func (g *gateway) next(t *testing.T) story.JSON {
 	t.Helper()
-	select {
-	case n := <-g.told:
-		text, err := json.Marshal(n)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parsed, err := story.ParseJSON(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return parsed
-	case <-time.After(30 * time.Second):
-		t.Fatal("the gateway was told of nothing")
+	text, err := json.Marshal(arrives(t, g.told, "the gateway to be told something"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	return story.JSON{}
+	parsed, err := story.ParseJSON(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed
 }
 
 func (g *gateway) set(failing int, rejects ...string) {
@@ -127,10 +121,7 @@ func TestPushGateway(t *testing.T) {
 		if n.At("event_id").Text() != third || n.At("room_id").Text() != room || n.At("content").String() != "null" || n.At("sender").Text() != "" || n.At("counts", "unread").Int() != 1 {
 			t.Errorf("by id is told %s", n)
 		}
-		for left := 1; left > 0; { // the gateway rejected the key
-			left = len(bob.Must("GET", "/pushers", nil).At("pushers").List())
-			time.Sleep(10 * time.Millisecond)
-		}
+		bob.Finds("the end of the pusher whose key the gateway rejected", "/pushers", func(a story.JSON) bool { return len(a.At("pushers").List()) == 0 })
 
 		list := bob.Must("GET", "/notifications?limit=2", nil)
 		events := list.At("notifications").List()

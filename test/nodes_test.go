@@ -139,7 +139,7 @@ func TestModerationHoldsOnEveryNode(t *testing.T) {
 	sends("limit", func(a *story.Answer) bool { return a.Status == 200 })
 	root.Must("POST", adminV1+"users/"+alice.ID+"/shadow_ban", `{}`)
 	sends("ban", func(a *story.Answer) bool {
-		return bob.Does("GET", story.Path("rooms", room, "event", a.At("event_id").Text()), nil).Status == 404
+		return a.Status == 200 && bob.Does("GET", story.Path("rooms", room, "event", a.At("event_id").Text()), nil).Status == 404
 	})
 	root.Must("PUT", "/_matrix/client/v1/admin/suspend/"+alice.ID, `{"suspended":true}`)
 	sends("suspension", func(a *story.Answer) bool { return a.At("errcode").Text() == string(matrix.CodeUserSuspended) })

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"astrocyte/config"
 	"astrocyte/matrix"
@@ -15,6 +16,21 @@ import (
 // looksFor searches for events, and gives what was found.
 func looksFor(u *story.User, criteria, query string) story.JSON {
 	return u.Must("POST", "/search"+query, `{"search_categories":{"room_events":{`+criteria+`}}}`).At("search_categories", "room_events")
+}
+
+// looksUntil searches until what is found fits, and gives what was found at last: the index follows what is sent, and a
+// search waits for it for a moment only.
+func looksUntil(u *story.User, criteria string, fits func(found story.JSON) bool) (found story.JSON) {
+	for end := time.Now().Add(time.Minute); ; {
+		if found = looksFor(u, criteria, ""); fits(found) || time.Now().After(end) {
+			return found
+		}
+	}
+}
+
+// numbers says whether so many events are found.
+func numbers(n int) func(found story.JSON) bool {
+	return func(found story.JSON) bool { return len(foundIDs(found)) == n }
 }
 
 func foundIDs(found story.JSON) []string {
@@ -39,6 +55,7 @@ func TestSearch(t *testing.T) {
 		hit := bob.Says(room, "明日の会議は東京タワーで")
 		after := alice.Says(room, "good")
 
+		looksUntil(alice, `"search_term":"good"`, numbers(1)) // which was said last
 		found := looksFor(alice, `"search_term":"会議","include_state":true,"event_context":{"before_limit":2,"include_profile":true},
 			"groupings":{"group_by":[{"key":"room_id"},{"key":"sender"}]}`, "")
 		if got := foundIDs(found); !slices.Equal(got, []string{hit}) || found.At("count").Int() != 1 {
@@ -92,7 +109,7 @@ func TestSearch(t *testing.T) {
 		}
 
 		bob.Redacts(room, hit, "")
-		if got := foundIDs(looksFor(alice, `"search_term":"会議"`, "")); len(got) != 0 {
+		if got := foundIDs(looksUntil(alice, `"search_term":"会議"`, numbers(0))); len(got) != 0 {
 			t.Errorf("what is redacted is found: %v", got)
 		}
 		hs.Restart()
@@ -111,7 +128,7 @@ func TestSearchFollowsUpgrades(t *testing.T) {
 		before := alice.Says(old, "walnut before")
 		room := alice.Must("POST", story.Path("rooms", old, "upgrade"), `{"new_version":"12"}`).At("replacement_room").Text()
 		after := alice.Says(room, "walnut after")
-		got := foundIDs(looksFor(alice, `"search_term":"walnut","order_by":"recent","filter":{"rooms":["`+room+`"]}`, ""))
+		got := foundIDs(looksUntil(alice, `"search_term":"walnut","order_by":"recent","filter":{"rooms":["`+room+`"]}`, numbers(2)))
 		if !slices.Equal(got, []string{after, before}) {
 			t.Errorf("found %v", got)
 		}
@@ -211,17 +228,14 @@ func TestSearchOfTwoNodes(t *testing.T) {
 		room := alice.CreatesRoom()
 		for i := range 5 {
 			said := alice.Says(room, fmt.Sprint("hazel", i))
-			if got := foundIDs(looksFor(there, fmt.Sprintf(`"search_term":"hazel%d"`, i), "")); !slices.Equal(got, []string{said}) {
+			if got := foundIDs(looksUntil(there, fmt.Sprintf(`"search_term":"hazel%d"`, i), numbers(1))); !slices.Equal(got, []string{said}) {
 				t.Errorf("the other node finds %v", got)
 			}
 		}
 		one.Stop()
 		said := there.Sends(room, "another", "chestnut")
-		for range 100 { // until the other node has taken over; each search waits for it
-			if got := foundIDs(looksFor(there, `"search_term":"chestnut"`, "")); slices.Equal(got, []string{said}) {
-				return
-			}
+		if got := foundIDs(looksUntil(there, `"search_term":"chestnut"`, numbers(1))); !slices.Equal(got, []string{said}) {
+			t.Errorf("nobody has taken over the index: found %v", got)
 		}
-		t.Error("nobody has taken over the index")
 	})
 }

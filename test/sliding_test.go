@@ -145,7 +145,7 @@ func TestSlidingWaits(t *testing.T) {
 			{"an invite", s, func() { alice.Invites(other, bob) }, []any{"rooms", other, "invite_state", 0}},
 			{"a join", s, func() { bob.Joins(other) }, []any{"rooms", other, "timeline", 0}},
 			{"typing", s, func() {
-				alice.Must("PUT", story.Path("rooms", room, "typing", alice.ID), `{"typing":true,"timeout":30000}`)
+				alice.Must("PUT", story.Path("rooms", room, "typing", alice.ID), `{"typing":true,"timeout":120000}`)
 			},
 				[]any{"extensions", "typing", "rooms", room, "content", "user_ids", 0}},
 			{"a receipt", s, func() { alice.Must("POST", story.Path("rooms", room, "receipt", "m.read", read), `{}`) },

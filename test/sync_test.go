@@ -213,7 +213,7 @@ func TestLogoutEndsTheWaitingSync(t *testing.T) {
 		alice.CreatesRoom()
 		phone.Syncs()
 		answer := make(chan *story.Answer, 1)
-		go func() { answer <- phone.Does("GET", "/sync?timeout=3000&since="+phone.Since, nil) }()
+		go func() { answer <- phone.Does("GET", "/sync?timeout=50000&since="+phone.Since, nil) }()
 		alice.Must("POST", "/delete_devices", map[string]any{"devices": []string{phone.Device}, "auth": map[string]any{
 			"type": "m.login.password", "identifier": map[string]any{"type": "m.id.user", "user": "alice"}, "password": alice.Password,
 		}})

@@ -9,7 +9,7 @@ import (
 
 // patience is how long a user waits for something before the test fails. It is no measure of the server:
 // what is waited for comes at once, but on a busy machine.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // room is what a user's syncs told about a room.
 type room struct {
