@@ -237,6 +237,7 @@ func (b *batch) place(h *head, s *staged, next *state.State, extremities []int64
 	if err := b.noteMoves(h, s, next); err != nil {
 		return err
 	}
+	h.changed = h.changed || next != h.state
 	h.state, h.extremities = next, extremities
 	h.depth = max(h.depth, s.Depth())
 	h.dirty = true

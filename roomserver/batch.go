@@ -54,8 +54,9 @@ type head struct {
 	invited     int64
 	facts       facts
 
-	fresh bool // made in this batch
-	dirty bool
+	fresh   bool // made in this batch
+	dirty   bool
+	changed bool // its state
 }
 
 // staged is an event that this batch adds to its room's timeline.
@@ -67,13 +68,15 @@ type staged struct {
 	draft *Draft // nil: it came from another server
 	named bool   // a draft's event has its number and our signature already
 	entry *entry // by which we enter the room; else nil
+	until int64  // of a sticky event that came before: for how long; else 0
 }
 
 // kept is an event that is stored beside the timeline: an outlier, one that was rejected or
 // soft-failed, or a redaction of nothing that is here.
 type kept struct {
 	*Event
-	why string // it was refused
+	why   string // it was refused
+	until int64  // of a sticky event that the state may allow when it changes: for how long; else 0
 }
 
 func newBatch(ctx context.Context, r *Rooms, tx *store.Tx) *batch {
@@ -266,6 +269,7 @@ func (b *batch) write() error {
 		{"positions", b.takePositions},
 		{"timeline", b.insertTimeline},
 		{"sticky events", b.writeSticky},
+		{"soft-failed sticky events", b.reviewSticky},
 		{"members", b.writeMembers},
 		{"rooms", b.writeHeads},
 		{"transaction ids", b.insertTxns},
@@ -323,7 +327,7 @@ func (b *batch) announce() {
 			b.r.events.Put(s.NID, s.Event, s.cost())
 		}
 		for _, k := range b.kept {
-			if k.settled() {
+			if k.lasting() {
 				b.r.events.Put(k.NID, k.Event, k.cost())
 			}
 		}

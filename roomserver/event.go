@@ -48,6 +48,11 @@ func (e *Event) settled() bool {
 	return false
 }
 
+// lasting says that the event stays what it is, as far as caches tell it. A sticky one that was soft-failed may not.
+func (e *Event) lasting() bool {
+	return e.settled() && (e.Status != statusSoftFailed || e.Sticky() == 0)
+}
+
 // cost is what an event weighs in a cache, in bytes.
 func (e *Event) cost() int64 { return int64(len(e.Bytes())) + 500 }
 

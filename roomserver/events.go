@@ -42,7 +42,7 @@ func (r *Rooms) load(tx *store.Tx, nids []int64) (map[int64]*Event, error) {
 			return nil, fmt.Errorf("read the stored event %s: %w", row.id, err)
 		}
 		out[e.NID] = &e
-		if e.settled() {
+		if e.lasting() {
 			r.events.Put(e.NID, &e, e.cost())
 		}
 	}

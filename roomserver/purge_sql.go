@@ -33,6 +33,8 @@ func deleteRoom(tx *store.Tx, room RoomNID, locals []matrix.UserID) error {
 		`DELETE FROM room_gaps WHERE shard = $1 AND room_nid = $2`,
 		`DELETE FROM awaited_redactions WHERE shard = $1 AND room_nid = $2`,
 		`DELETE FROM sticky_events WHERE shard = $1 AND room_nid = $2`,
+		`DELETE FROM sticky_refused WHERE shard = $1 AND room_nid = $2`,
+		`DELETE FROM expected_rooms WHERE shard = $1 AND room_nid = $2`,
 	} {
 		if _, err := tx.Exec(statement, room.Shard(), int64(room)); err != nil {
 			return err

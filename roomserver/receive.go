@@ -114,6 +114,9 @@ func (c *reception) take(b *batch) (Status, error) {
 	if err != nil {
 		return 0, err
 	}
+	if c.again != 0 {
+		return c.reconsider(h)
+	}
 	in, err := b.look(h.nid, c.mentions())
 	if err != nil {
 		return 0, err
@@ -160,7 +163,8 @@ func (c *reception) take(b *batch) (Status, error) {
 			return 0, err
 		}
 	}
-	if why == "" && c.own == nil {
+	byState := why != ""
+	if !byState && c.own == nil {
 		if why, err = c.unrecommended(h); err != nil {
 			return 0, err
 		}
@@ -169,6 +173,9 @@ func (c *reception) take(b *batch) (Status, error) {
 	if why != "" {
 		e.Status = statusSoftFailed
 		b.keep(e, why)
+		if byState {
+			b.mayStick()
+		}
 		return SoftFailed, nil
 	}
 	return Accepted, c.accept(h, e, near, after)

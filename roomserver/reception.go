@@ -35,6 +35,7 @@ type reception struct {
 	own      *Draft           // of an event of ours that a policy server has signed
 	hasty    bool             // nobody is asked for a signature that it lacks
 	healing  *rules.Event     // of ours, that a policy server has signed: it is to carry the healed state
+	again    int64            // it is a sticky event that was soft-failed: until when it is sticky; else 0
 	verdict  string           // why the policy server of the room does not recommend it
 	why      string           // it was refused
 

@@ -53,7 +53,10 @@ func (s *serverSight) sees(e *Event) (bool, error) {
 		}
 		s.memo[snap] = visible
 	}
-	return visible, nil
+	if !visible {
+		return s.r.sticks(s.tx, e) // to whoever is in the room, as the server is
+	}
+	return true, nil
 }
 
 func (s *serverSight) visible(snap int64) (bool, error) {

@@ -145,7 +145,13 @@ func (s *sight) sees(e *Event, it Item) (rules.Visibility, matrix.Membership, er
 			return rules.Hidden, "", err
 		}
 	}
-	return rules.Visible(&look), g.membership, nil
+	seen := rules.Visible(&look)
+	if seen == rules.Hidden && s.joinedUntil == maxSeq {
+		if look.Sticky, err = s.r.sticks(s.tx, e); look.Sticky {
+			seen = rules.Visible(&look)
+		}
+	}
+	return seen, g.membership, err
 }
 
 // lookBefore tells what stood before an event that changes what its reader may see.

@@ -22,7 +22,10 @@ func (b *batch) writeSticky() error {
 		if s.Sticky() == 0 {
 			continue
 		}
-		until := min(now, s.OriginServerTS()) + s.Sticky()
+		until := s.until
+		if until == 0 {
+			until = stickyTime(s.Event, now)
+		}
 		if until <= now {
 			continue
 		}
@@ -36,6 +39,9 @@ func (b *batch) writeSticky() error {
 	}
 	return insertSticky(b.tx, rows)
 }
+
+// stickyTime is until when an event is sticky that comes now.
+func stickyTime(e *Event, now int64) int64 { return min(now, e.OriginServerTS()) + e.Sticky() }
 
 // StickyRooms tells which of some rooms have events that are sticky.
 func (r *Rooms) StickyRooms(tx *store.Tx, rooms []RoomNID) ([]RoomNID, error) {
@@ -78,11 +84,26 @@ func (r *Rooms) RenderSticky(tx *store.Tx, v Viewer, items []Item) ([]*ClientEve
 	return out, r.complete(tx, v, out)
 }
 
+// sticks says whether an event is sticky now.
+func (r *Rooms) sticks(tx *store.Tx, e *Event) (bool, error) {
+	now := r.now().UnixMilli()
+	if !e.mayBeSticky(now) {
+		return false, nil
+	}
+	until, err := stickyUntil(tx, e.Room, []int64{e.NID})
+	return until[e.NID] > now, err
+}
+
+// mayBeSticky says whether an event may be sticky, as far as the event itself tells.
+func (e *Event) mayBeSticky(now int64) bool {
+	return e.Sticky() > 0 && e.RedactedBy == 0 && e.OriginServerTS()+min(e.Sticky(), rules.MaxSticky) > now
+}
+
 // addSticky fills in for how much longer events are sticky.
 func (r *Rooms) addSticky(tx *store.Tx, events []*ClientEvent, now int64) error {
 	var maybe map[RoomNID][]int64
 	for _, e := range events {
-		if e.Sticky() > 0 && e.RedactedBy == 0 && e.OriginServerTS()+min(e.Sticky(), rules.MaxSticky) > now {
+		if e.mayBeSticky(now) {
 			if maybe == nil {
 				maybe = make(map[RoomNID][]int64)
 			}

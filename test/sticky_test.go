@@ -1,14 +1,17 @@
 package test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"astrocyte/matrix"
+	"astrocyte/roomserver/rules"
 	"astrocyte/testkit"
 	"astrocyte/testkit/story"
 )
@@ -82,15 +85,23 @@ func TestStickyEvents(t *testing.T) {
 		// Whoever comes later sees them too, whatever they see of the history.
 		carol.Joins(room)
 		a = carol.SyncsFrom("")
-		if got := stuck(a, room); !slices.Equal(got, []string{"one", "two"}) {
+		shown := a.At("rooms", "join", room, "timeline", "events").List()
+		if got := append(stuck(a, room), noted(shown)...); !slices.Equal(got, []string{"one", "two"}) {
 			t.Errorf("carol is told %v", got)
 		}
-		if got := noted(a.At("rooms", "join", room, "timeline", "events").List()); len(got) != 0 {
+		if got := bodies(shown); slices.ContainsFunc(got, func(text string) bool { return strings.HasPrefix(text, "chatter") }) {
 			t.Errorf("carol sees the history: %v", got)
+		}
+		if got := noted(carol.History(room)); !slices.Equal(got, []string{"one", "two"}) {
+			t.Errorf("of the history carol sees %v", got)
+		}
+		for _, path := range []string{"event", "context"} {
+			carol.Reads(story.Path("rooms", room, path, one))
 		}
 
 		// A redacted one is not sticky any more, nor is one whose time is over.
 		alice.Redacts(room, one, "")
+		carol.IsRefused(matrix.CodeNotFound, http.StatusNotFound, "GET", story.Path("rooms", room, "event", one), nil)
 		sticks(alice, room, "short", 1)
 		chatters(alice, room)
 		bob.Finds("the short one to end", "/sync", func(a story.JSON) bool { return slices.Equal(stuck(a, room), []string{"two"}) })
@@ -199,6 +210,49 @@ func TestStickyEventsReachNewServers(t *testing.T) {
 		bob.Sees(room, "welcome")
 		if history := bob.Messages(room, "dir=b&limit=100"); slices.Contains(bodies(history.At("chunk").List()[:5]), "chatter 3") {
 			t.Errorf("what is not sticky was brought too: %s", history)
+		}
+	})
+}
+
+// TestSoftFailedStickyEventComesBack: what the state of a room does not allow when it comes is told once the state does,
+// while it is sticky.
+func TestSoftFailedStickyEventComesBack(t *testing.T) {
+	t.Parallel()
+	besieged(t, func(t *testing.T, hs *story.Server, alice *story.User, f *story.Foreign, room *story.ForeignRoom) {
+		id := string(room.ID)
+		note := func(text string, ms int64) *rules.Event {
+			p := room.Proto("org.example.note", map[string]any{"body": text})
+			p.Sticky = ms
+			return room.Makes(p)
+		}
+		back, plain, over := note("back", 600_000), note("plain", 0), note("over", 1)
+		levels := alice.Reads(story.Path("rooms", id, "state", "m.room.power_levels", ""))
+		strict := map[string]any{}
+		if err := json.Unmarshal(levels.Bytes(), &strict); err != nil {
+			t.Fatal(err)
+		}
+		strict["events"] = map[string]any{"org.example.note": 50}
+		alice.SetsState(id, "m.room.power_levels", "", strict)
+		sends(t, f, hs, "t1", []any{back, plain, over, room.Says("and on")})
+		alice.Sees(id, "and on")
+		if got := noted(alice.History(id)); len(got) != 0 {
+			t.Fatalf("what is not allowed is shown: %v", got)
+		}
+		alice.SetsState(id, "m.room.topic", "", map[string]any{"topic": "which allows nothing"})
+		alice.SetsState(id, "m.room.power_levels", "", levels)
+		e := alice.SeesEvent(id, "the note", func(e story.JSON) bool { return e.At("content", "body").Text() == "back" })
+		if ttl := e.At("unsigned", "msc4354_sticky_duration_ttl_ms").Int(); ttl <= 0 || ttl > 600_000 {
+			t.Errorf("it is sticky for %d ms", ttl)
+		}
+		if got := noted(alice.History(id)); !slices.Equal(got, []string{"back"}) {
+			t.Errorf("the room has %v", got)
+		}
+		alice.Says(id, "who comes later sees it too")
+		bob := hs.User("bob")
+		bob.Joins(id)
+		told := bob.SyncsFrom("")
+		if got := append(stuck(told, id), noted(told.At("rooms", "join", id, "timeline", "events").List())...); !slices.Equal(got, []string{"back"}) {
+			t.Errorf("who comes later is told %v", got)
 		}
 	})
 }

@@ -46,6 +46,8 @@ type Sight struct {
 	SenderIgnored bool // by the user
 	SoftFailed    bool
 	Outlier       bool
+	// Sticky says that the event is, and the user joined: then the visibility of the history does not matter (MSC4354).
+	Sticky bool
 }
 
 // Visible decides what a client's user may see of an event.
@@ -59,7 +61,7 @@ func Visible(s *Sight) Visibility {
 		return Hidden
 	}
 	membership, own := s.membership()
-	if !own && !s.seen(membership) {
+	if !own && !s.Sticky && !s.seen(membership) {
 		return Hidden
 	}
 	if s.SenderErased && membership != matrix.Join {
