@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
@@ -20,6 +21,7 @@ type Away struct {
 	Server matrix.ServerName
 	Told   *matrix.Error // what a user is told
 	Long   bool          // for so long that events of others wait for it no more
+	After  time.Duration // for how long it asks to be left alone; 0: it gave no answer
 	Err    error
 }
 

@@ -27,7 +27,8 @@ type guard struct {
 
 	mu    sync.Mutex
 	asked map[matrix.EventID]int // and answered
-	mood  string                 // how it answers: "" as it should, "away" not at all, "stranger" by another key, "mute" with nothing
+	busy  map[matrix.EventID]int // and told to come again
+	mood  string                 // how it answers: "" as it should, "away" not at all, "busy" later, "stranger" by another key, "mute" with nothing
 }
 
 func startGuard(t *testing.T, path string) *guard {
@@ -36,7 +37,7 @@ func startGuard(t *testing.T, path string) *guard {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &guard{Foreign: story.NewForeign(t), key: key, asked: map[matrix.EventID]int{}}
+	g := &guard{Foreign: story.NewForeign(t), key: key, asked: map[matrix.EventID]int{}, busy: map[matrix.EventID]int{}}
 	g.Handle("PUT /_matrix/federation/v1/send/{txn}", func(w http.ResponseWriter, _ *http.Request) {
 		g.Answers(w, 200, map[string]any{"pdus": map[string]any{}})
 	})
@@ -57,7 +58,11 @@ func (g *guard) sign(w http.ResponseWriter, r *http.Request) {
 	}
 	g.mu.Lock()
 	mood := g.mood
-	if mood != "away" {
+	switch mood {
+	case "away":
+	case "busy":
+		g.busy[ev.ID()]++
+	default:
 		g.asked[ev.ID()]++
 	}
 	g.mu.Unlock()
@@ -65,6 +70,9 @@ func (g *guard) sign(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case mood == "away":
 		g.Answers(w, 503, map[string]any{})
+		return
+	case mood == "busy":
+		g.Answers(w, 429, map[string]any{"errcode": "M_LIMIT_EXCEEDED", "error": "too much", "retry_after_ms": 50})
 		return
 	case mood == "mute":
 		g.Answers(w, 200, map[string]any{})
@@ -98,6 +106,13 @@ func (g *guard) times(id string) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.asked[matrix.EventID(id)]
+}
+
+// putsOff says how often it was asked about an event, and told who asked to come again.
+func (g *guard) putsOff(id string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.busy[matrix.EventID(id)]
 }
 
 // policy is the content of the state event that names it.
@@ -210,6 +225,33 @@ func TestUnsignedEvents(t *testing.T) {
 		if err != nil || !kept.At("pdus", 0, "signatures", string(g.Name)).Has(string(rules.PolicyKeyID)) {
 			t.Errorf("the signature was not kept: %s, %v", kept, err)
 		}
+	})
+}
+
+// TestUnsignedEventsWaitForABusyPolicyServer: as long as it says that it has too much to do, nothing is given up.
+func TestUnsignedEventsWaitForABusyPolicyServer(t *testing.T) {
+	t.Parallel()
+	besieged(t, func(t *testing.T, hs *story.Server, alice *story.User, f *story.Foreign, room *story.ForeignRoom) {
+		id := string(room.ID)
+		g := startGuard(t, signPath)
+		g.Joins(hs, "guard", id)
+		alice.SetsState(id, "m.room.policy", "", g.policy())
+		g.is("busy")
+		first, second := room.Says("patience"), room.Says("more of it")
+		sends(t, f, hs, "t1", []any{first, second})
+		told := alice.IsRefused(matrix.CodeLimitExceeded, 429, "PUT", story.Path("rooms", id, "send", "m.room.message", alice.Txn()), `{"msgtype":"m.text","body":"now"}`)
+		if ms := told.At("retry_after_ms").Int(); ms <= 0 || ms > 50 {
+			t.Errorf("alice is told %s", told)
+		}
+		for end := time.Now().Add(time.Minute); g.putsOff(string(first.ID())) < 12; {
+			if time.Now().After(end) {
+				t.Fatalf("it was asked %d times", g.putsOff(string(first.ID())))
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		g.is("")
+		alice.Sees(id, "patience")
+		alice.Sees(id, "more of it")
 	})
 }
 

@@ -188,7 +188,7 @@ func (i *Inbound) fillRoom(ctx context.Context, j store.Job) error {
 	if err != nil {
 		return err
 	}
-	failed := make(map[matrix.EventID]bool)
+	failed := make(map[matrix.EventID]error)
 	for _, s := range inOrder(i.prune(ctx, room, events)) {
 		if err := i.fill(ctx, room, s, failed); err != nil {
 			return err
@@ -221,11 +221,11 @@ func (i *Inbound) again(ctx context.Context, room roomserver.RoomNID, j store.Jo
 }
 
 // fill receives one event. Where one before it has failed just now, so has it.
-func (i *Inbound) fill(ctx context.Context, room roomserver.RoomNID, s *staged, failed map[matrix.EventID]bool) error {
+func (i *Inbound) fill(ctx context.Context, room roomserver.RoomNID, s *staged, failed map[matrix.EventID]error) error {
 	var err error
 	for _, prev := range s.ev.Prev() {
-		if failed[prev] {
-			err = errBefore
+		if before := failed[prev]; before != nil {
+			err = fmt.Errorf("an event before it could not be received: %w", before)
 		}
 	}
 	var status roomserver.Status
@@ -236,8 +236,13 @@ func (i *Inbound) fill(ctx context.Context, room roomserver.RoomNID, s *staged, 
 		return ctx.Err()
 	}
 	if !i.settled(s, status, err) {
-		failed[s.ev.ID()] = true
-		if s.attempts+1 < maxAttempts {
+		failed[s.ev.ID()] = err
+		var away *roomserver.Away
+		switch {
+		case errors.As(err, &away) && away.After > 0:
+			pause := away.After + rand.N(away.After/4+1)
+			return i.db.Update(ctx, func(tx *store.Tx) error { return waitFor(tx, room, s.ev.ID(), pause.Milliseconds()+1) })
+		case s.attempts+1 < maxAttempts:
 			pause := min(fillPause<<min(s.attempts, 10), fillRest)
 			pause += rand.N(pause / 4)
 			i.log.Info("an event of another server is received later", "origin", s.origin, "room", s.ev.RoomID(), "event", s.ev.ID(),
@@ -249,8 +254,6 @@ func (i *Inbound) fill(ctx context.Context, room roomserver.RoomNID, s *staged, 
 	}
 	return i.db.Update(ctx, func(tx *store.Tx) error { return i.release(tx, room, []matrix.EventID{s.ev.ID()}) })
 }
-
-var errBefore = errors.New("an event before it could not be received")
 
 // prune leaves out events that others of those that wait follow, where many wait for what is before them: they come
 // with those others.

@@ -130,6 +130,13 @@ func putAside(tx *store.Tx, room roomserver.RoomNID, events []matrix.EventID) er
 	return err
 }
 
+// waitFor has an event that was put aside received after a while. That does not count as a try.
+func waitFor(tx *store.Tx, room roomserver.RoomNID, event matrix.EventID, ms int64) error {
+	_, err := tx.Exec(`UPDATE inbound_pdus SET due = {NOW} + $1 WHERE shard = $2 AND room_nid = $3 AND event_id = $4 AND gap = 1`,
+		ms, room.Shard(), int64(room), string(event))
+	return err
+}
+
 // postpone notes that an event could not be received. One that was taken back meanwhile is not meant.
 func postpone(tx *store.Tx, room roomserver.RoomNID, event matrix.EventID, ms int64) error {
 	_, err := tx.Exec(`

@@ -20,7 +20,7 @@ import (
 
 var policyAsked = promauto.NewCounterVec(prometheus.CounterOpts{
 	Name: "astrocyte_federation_policy_total",
-	Help: "What policy servers were asked about events: signed, refused, away (no answer came, or they are left alone since none came a moment ago).",
+	Help: "What policy servers were asked about events: signed, refused, away (no answer came, or they are left alone since none came a moment ago), busy.",
 }, []string{"result"})
 
 const (
@@ -33,6 +33,10 @@ const (
 	awayPause = 3 * time.Second
 	awayLong  = time.Minute
 	awayRest  = 15 * time.Second
+	// One that has too much to do is left alone as long as it says, limitedMost at most. Once it has said nothing else for
+	// limitedLong, events of others no longer wait for it.
+	limitedMost = 10 * time.Minute
+	limitedLong = time.Hour
 	// maxPolicyServers bounds of how many policy servers it is remembered how they are.
 	maxPolicyServers = 1000
 )
@@ -43,6 +47,8 @@ type policyServer struct {
 
 	mu          sync.Mutex
 	since, last time.Time // when it first and last gave no answer, after its last one
+	limited     time.Time // since when it has too much to do; zero: it has not
+	until       time.Time // to when it asked to be left alone
 }
 
 // Recommend asks the policy server of a room to sign an event. It is how the room server does so.
@@ -55,6 +61,9 @@ func (r *Remote) Recommend(ctx context.Context, p *rules.PolicyServer, ev *rules
 	at := r.policyServer(p.Server)
 	if err := at.rests(r.now()); err != nil {
 		return nil, r.away(at, p, err)
+	}
+	if wait := at.limit(r.now()); wait > 0 {
+		return nil, r.busy(at, p, wait, errRests)
 	}
 	select {
 	case at.turns <- struct{}{}:
@@ -69,11 +78,10 @@ func (r *Remote) Recommend(ctx context.Context, p *rules.PolicyServer, ev *rules
 	}
 	var refused *peer.Refused
 	if errors.As(err, &refused) && refused.Status < http.StatusInternalServerError && refused.Status != http.StatusUnauthorized {
-		at.answered()
 		if refused.Status == http.StatusTooManyRequests {
-			policyAsked.WithLabelValues("away").Inc()
-			return nil, &roomserver.Away{Server: p.Server, Told: told(refused), Err: err}
+			return nil, r.busy(at, p, at.limits(r.now(), refused.RetryAfter), err)
 		}
+		at.answered()
 		policyAsked.WithLabelValues("refused").Inc()
 		return nil, refusedBy(p, refused)
 	}
@@ -150,6 +158,16 @@ func (r *Remote) away(at *policyServer, p *rules.PolicyServer, err error) *rooms
 	}
 }
 
+// busy says that a policy server has too much to do, and for how long it is left alone.
+func (r *Remote) busy(at *policyServer, p *rules.PolicyServer, wait time.Duration, err error) *roomserver.Away {
+	policyAsked.WithLabelValues("busy").Inc()
+	return &roomserver.Away{
+		Server: p.Server, Err: err, Long: at.long(r.now()), After: wait,
+		Told: matrix.E(matrix.CodeLimitExceeded, "the room's policy server %s, which has to sign what is sent, has too much to do", p.Server).
+			With("retry_after_ms", wait.Milliseconds()),
+	}
+}
+
 // policyServer finds how a policy server was lately.
 func (r *Remote) policyServer(name matrix.ServerName) *policyServer {
 	r.policing.Lock()
@@ -186,13 +204,35 @@ func (s *policyServer) rests(now time.Time) error {
 func (s *policyServer) long(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.since.IsZero() && now.Sub(s.since) >= awayLong
+	return !s.since.IsZero() && now.Sub(s.since) >= awayLong || !s.limited.IsZero() && now.Sub(s.limited) >= limitedLong
+}
+
+// limit says for how long the server is to be left alone yet, since it has too much to do.
+func (s *policyServer) limit(now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.until.Sub(now)
+}
+
+// limits notes that the server has too much to do, and gives for how long it is left alone.
+func (s *policyServer) limits(now time.Time, wait time.Duration) time.Duration {
+	if wait <= 0 {
+		wait = awayPause
+	}
+	wait = min(wait, limitedMost)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since, s.last, s.until = time.Time{}, time.Time{}, now.Add(wait)
+	if s.limited.IsZero() {
+		s.limited = now
+	}
+	return wait
 }
 
 func (s *policyServer) answered() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.since, s.last = time.Time{}, time.Time{}
+	s.since, s.last, s.limited, s.until = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 }
 
 func (s *policyServer) failed(now time.Time) {
