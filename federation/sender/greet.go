@@ -2,6 +2,7 @@ package sender
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -20,28 +21,56 @@ const (
 	greetTime   = 15 * time.Second
 	// greetAgain is how long it takes at least until they are greeted again, but by who comes after one that stopped in
 	// order: nodes may start one after another, or again and again.
-	greetAgain  = 5 * time.Minute
+	greetAgain = 5 * time.Minute
+	// greeterTime is how long it takes to be sure that who greeted last has died, and greetLook how often it is looked then
+	// whether it is time to greet.
+	greeterTime = 15 * time.Second
+	greetLook   = time.Second
 	releaseTime = 5 * time.Second
 )
 
 // greet tells the servers with which rooms are shared that this one is there again: to hear of it ends their pause, if
 // they could not reach it, and what was missed comes at once. It hands them to the dispatcher, since a server is sent one
-// transaction at a time.
+// transaction at a time. Where they were greeted a moment ago by a node that lives, they know; where it has died since,
+// they are greeted once that moment is over.
 func (s *Sender) greet(ctx context.Context) error {
-	lease, first, err := s.db.Acquire(ctx, "federation greeting", s.node, greetAgain)
-	if err != nil || !first {
+	began, me := time.Now(), rand.Text() // a process that comes after another is another
+	lease, greeted, err := s.greetNow(ctx, me)
+	if err != nil {
 		return err
 	}
-	if err := s.greetAll(ctx); err != nil {
+	err = s.db.Alone(ctx, "federation greeter", me, greeterTime, func(ctx context.Context, _ store.Lease) error {
+		for !greeted && time.Since(began) < greetAgain+2*greeterTime { // who has been there for longer was heard of
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(greetLook):
+			}
+			if lease, greeted, err = s.greetNow(ctx, me); err != nil {
+				return err
+			}
+		}
+		<-ctx.Done()
+		return nil
+	})
+	if !greeted {
 		return err
 	}
-	<-ctx.Done()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
 	if err := s.db.Release(stop, lease); err != nil { // who starts next greets all the same, after a while
 		s.log.Debug("the lease of greetings ends by itself", "error", err)
 	}
-	return nil
+	return err
+}
+
+// greetNow greets, unless that was done a moment ago.
+func (s *Sender) greetNow(ctx context.Context, me string) (store.Lease, bool, error) {
+	lease, free, err := s.db.Acquire(ctx, "federation greeting", me, greetAgain)
+	if err == nil && free {
+		err = s.greetAll(ctx)
+	}
+	return lease, free, err
 }
 
 // greetAll greets all servers with which rooms are shared.

@@ -30,6 +30,27 @@ func TestServersAreGreetedAtTheStart(t *testing.T) {
 	})
 }
 
+// TestServersAreGreetedAfterACrash: the process before has greeted them a moment ago, and died. They are greeted when that
+// moment is over.
+func TestServersAreGreetedAfterACrash(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		w := start(t, dsn, 1)
+		r := w.remotes[0]
+		room := w.room(r.bob)
+		w.follows()
+		w.says(room, alice, "before")
+		r.gets("before")
+		w.stop()
+		if _, held, err := w.db.Acquire(t.Context(), "federation greeting", "the process that died", 2*time.Second); !held || err != nil {
+			t.Fatalf("the lease of greetings is not free: %v", err)
+		}
+		before := r.greetings()
+		w.follows()
+		r.waits("the greeting", func() bool { return r.greetings() > before })
+	})
+}
+
 // TestGreetingIsSentAlone: a server is sent one transaction at a time, and the greeting is one.
 func TestGreetingIsSentAlone(t *testing.T) {
 	t.Parallel()
