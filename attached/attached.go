@@ -110,19 +110,11 @@ func inProfile(tx *store.Tx, user matrix.UserID, id media.ID) (bool, error) {
 
 // steps reads what has passed.
 func (a *Attached) steps(ctx context.Context, passed []roomserver.Passed) (steps []step, err error) {
-	nids := make([]int64, len(passed))
-	for i, p := range passed {
-		nids[i] = p.NID
-	}
 	err = a.o.DB.View(ctx, func(tx *store.Tx) error {
 		steps = nil
-		events, err := a.o.Rooms.Events(tx, nids)
-		if err != nil {
-			return fmt.Errorf("read what has passed: %w", err)
-		}
 		for _, p := range passed {
-			e, ok := events[p.NID]
-			if !ok {
+			e := p.Event
+			if e == nil {
 				continue
 			}
 			if ids := shown(e.Content()); len(ids) > 0 {

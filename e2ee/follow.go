@@ -33,10 +33,10 @@ type passage struct {
 
 // passed finds out who left rooms, and forgets the lists that are not told any more; and of which of our
 // users other servers hear from now on.
-func (e *Encryption) passed(ctx context.Context, events []roomserver.Passed) (func(tx *store.Tx) error, error) {
-	all, err := e.passages(ctx, events)
-	if err != nil || len(all) == 0 {
-		return nil, err
+func (e *Encryption) passed(_ context.Context, events []roomserver.Passed) (func(tx *store.Tx) error, error) {
+	all := e.passages(events)
+	if len(all) == 0 {
+		return nil, nil
 	}
 	return func(tx *store.Tx) error {
 		for _, p := range all {
@@ -52,31 +52,18 @@ func (e *Encryption) passed(ctx context.Context, events []roomserver.Passed) (fu
 	}, nil
 }
 
-func (e *Encryption) passages(ctx context.Context, passed []roomserver.Passed) (all []passage, err error) {
-	nids := make([]int64, len(passed))
-	for i, p := range passed {
-		nids[i] = p.NID
+func (e *Encryption) passages(passed []roomserver.Passed) (all []passage) {
+	for _, p := range passed {
+		if p.Event == nil || p.Event.Type() != "m.room.member" {
+			continue
+		}
+		key, _ := p.Event.StateKey()
+		user, m := matrix.UserID(key), p.Event.Membership()
+		if m == matrix.Leave || m == matrix.Ban || m == matrix.Join && e.ours(user) {
+			all = append(all, passage{p.Room, user, p.Pos, m == matrix.Join})
+		}
 	}
-	err = e.db.View(ctx, func(tx *store.Tx) error {
-		all = nil
-		events, err := e.rooms.Events(tx, nids)
-		if err != nil {
-			return fmt.Errorf("read what has passed: %w", err)
-		}
-		for _, p := range passed {
-			ev, ok := events[p.NID]
-			if !ok || ev.Type() != "m.room.member" {
-				continue
-			}
-			key, _ := ev.StateKey()
-			user, m := matrix.UserID(key), ev.Membership()
-			if m == matrix.Leave || m == matrix.Ban || m == matrix.Join && e.ours(user) {
-				all = append(all, passage{p.Room, user, p.Pos, m == matrix.Join})
-			}
-		}
-		return nil
-	})
-	return all, err
+	return all
 }
 
 // entered tells the devices of a user of ours to the servers in a room that did not hear of them before.

@@ -16,6 +16,9 @@ import (
 type Passed struct {
 	Room RoomNID
 	Item
+	// Event is what passed, nil where it is no event of a timeline or is not there any more. Its redaction, and what
+	// else came later, may be missing from it: who needs that reads it anew.
+	Event *Event
 }
 
 // Follower is work that is done about every event of the stream once, in its order, after the commit of
@@ -182,10 +185,13 @@ func (r *Rooms) followOn(ctx context.Context, f *Follower, l store.Lease) (int, 
 // are, so nothing is jumped over.
 func (r *Rooms) passed(ctx context.Context, f *Follower) (from int64, events []Passed, err error) {
 	read := func(tx *store.Tx) (known bool, err error) {
-		if from, known, err = followerPos(tx, f.Name); err == nil && known {
-			events, err = f.after(tx, from)
+		if from, known, err = followerPos(tx, f.Name); err != nil || !known {
+			return false, err
 		}
-		return known, err
+		if events, err = f.after(tx, from); err != nil {
+			return false, err
+		}
+		return true, r.fill(tx, events)
 	}
 	var known bool
 	if err := r.db.View(ctx, func(tx *store.Tx) error { known, err = read(tx); return err }); err != nil || known {
@@ -205,6 +211,24 @@ func (r *Rooms) passed(ctx context.Context, f *Follower) (from int64, events []P
 		return err
 	})
 	return from, events, err
+}
+
+// fill reads the events that have passed.
+func (r *Rooms) fill(tx *store.Tx, passed []Passed) error {
+	nids := make([]int64, 0, len(passed))
+	for _, p := range passed {
+		if p.NID != 0 {
+			nids = append(nids, p.NID)
+		}
+	}
+	events, err := r.held(tx, nids)
+	if err != nil {
+		return fmt.Errorf("read what has passed: %w", err)
+	}
+	for i := range passed {
+		passed[i].Event = events[passed[i].NID]
+	}
+	return nil
 }
 
 // after reads what comes behind a position: of the timelines, and beside them.

@@ -62,13 +62,13 @@ func idsOf(gone []Purged) []matrix.EventID {
 	return ids
 }
 
-// There says which of some events have not been purged. Who writes something about an event that was read in another
-// transaction asks for it, with a lock of its own that its hook takes too.
-func (r *Rooms) There(tx *store.Tx, nids []int64) (map[int64]bool, error) {
-	return eventsThere(tx, nids, "")
+// Whole says which of some events have been neither purged nor redacted. Who writes something about an event that was
+// read in another transaction asks for it, with a lock of its own that its hook takes too.
+func (r *Rooms) Whole(tx *store.Tx, nids []int64) (map[int64]bool, error) {
+	return eventsThere(tx, nids, " AND redacted_by = 0")
 }
 
-// Hold does so, and keeps them from being purged to the end of the transaction.
+// Hold says which of some events have not been purged, and keeps those from it to the end of the transaction.
 func (r *Rooms) Hold(tx *store.Tx, nids []int64) (map[int64]bool, error) {
 	return eventsThere(tx, nids, " ORDER BY shard, event_nid {FOR UPDATE}")
 }

@@ -71,14 +71,14 @@ func eventsAfter(tx *store.Tx, room RoomNID, after int64, limit int) ([]Purged, 
 		room.Shard(), int64(room), after, int64(limit))
 }
 
-// eventsThere says which events are in the database. The query may end in a lock.
-func eventsThere(tx *store.Tx, nids []int64, lock string) (map[int64]bool, error) {
+// eventsThere says which events are in the database. more is the end of the query: a condition, or a lock.
+func eventsThere(tx *store.Tx, nids []int64, more string) (map[int64]bool, error) {
 	there := make(map[int64]bool, len(nids))
 	return there, store.Each(tx, func(r store.Row) error {
 		nid, err := scanNID(r)
 		there[nid] = true
 		return err
-	}, `SELECT event_nid FROM events WHERE (shard, event_nid) IN {NIDS $1}`+lock, store.List(nids))
+	}, `SELECT event_nid FROM events WHERE (shard, event_nid) IN {NIDS $1}`+more, store.List(nids))
 }
 
 // deleteEvents removes events with all that is about them.

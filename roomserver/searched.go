@@ -10,7 +10,11 @@ import (
 
 // Walk reads up to limit events of all timelines that follow a place in the order of shard, room and seq.
 func (r *Rooms) Walk(tx *store.Tx, after Passed, limit int) ([]Passed, error) {
-	return walkTimelines(tx, after, limit)
+	passed, err := walkTimelines(tx, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	return passed, r.fill(tx, passed)
 }
 
 // Items finds the places of events in their timelines. Those without one are left out.

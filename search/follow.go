@@ -88,24 +88,16 @@ func (s *Search) take(ctx context.Context, passed []roomserver.Passed) (func(tx 
 }
 
 // gather reads events and finds what they mean.
-func (s *Search) gather(ctx context.Context, passed []roomserver.Passed) (*batch, error) {
-	var b *batch
+func (s *Search) gather(ctx context.Context, passed []roomserver.Passed) (b *batch, err error) {
 	var fresh []roomserver.RoomNID
-	err := s.db.View(ctx, func(tx *store.Tx) error {
+	err = s.db.View(ctx, func(tx *store.Tx) error {
 		b = &batch{members: make(map[member]bool), rooms: make(map[roomserver.RoomNID]bool)}
-		nids := make([]int64, len(passed))
-		for i, p := range passed {
-			nids[i] = p.NID
-		}
-		events, err := s.rooms.Events(tx, nids)
-		if err != nil {
-			return err
-		}
 		for _, p := range passed {
-			if e, ok := events[p.NID]; ok {
-				if err := s.note(tx, b, p.Room, e); err != nil {
-					return err
-				}
+			if p.Event == nil {
+				continue
+			}
+			if err := s.note(tx, b, p.Room, p.Event); err != nil {
+				return err
 			}
 		}
 		fresh, err = s.unmet(tx, passed)
@@ -209,11 +201,7 @@ func (s *Search) addDocs(tx *store.Tx, docs []eventDoc) error {
 	if err != nil {
 		return err
 	}
-	events, err := s.rooms.Events(tx, nids)
-	if err != nil {
-		return err
-	}
-	kept, err := s.rooms.There(tx, nids)
+	whole, err := s.rooms.Whole(tx, nids)
 	if err != nil {
 		return err
 	}
@@ -223,7 +211,7 @@ func (s *Search) addDocs(tx *store.Tx, docs []eventDoc) error {
 	}
 	var add []eventDoc
 	for _, d := range docs {
-		if e, ok := events[d.nid]; !ok || !kept[d.nid] || e.RedactedBy != 0 || there[d.nid] {
+		if !whole[d.nid] || there[d.nid] {
 			continue
 		}
 		for taken[d.id] {

@@ -107,7 +107,11 @@ func TestPurgedMessagesLeaveTheIndex(t *testing.T) {
 				return err
 			}
 			it, _, err := w.rooms.Place(tx, nid, late)
-			passed = []roomserver.Passed{{Room: nid, Item: it}}
+			if err != nil {
+				return err
+			}
+			events, err := w.rooms.Events(tx, []int64{it.NID})
+			passed = []roomserver.Passed{{Room: nid, Item: it, Event: events[it.NID]}}
 			return err
 		})
 		write, err := w.take(t.Context(), passed)

@@ -108,8 +108,11 @@ func (s *Sender) addRoom(tx *store.Tx, t *transaction, w waiting, most int) erro
 			nids = append(nids, it.NID)
 		}
 	}
-	events, err := s.ours(tx, nids)
+	events, err := s.rooms.Events(tx, nids)
 	if err != nil {
+		return err
+	}
+	if err := s.keepOurs(tx, events); err != nil {
 		return err
 	}
 	for i, nid := range nids {

@@ -70,10 +70,13 @@ func (s *Sender) Wake(tx *store.Tx, servers []matrix.ServerName) error {
 // addressed finds for which servers this server brings events.
 func (s *Sender) addressed(tx *store.Tx, events []roomserver.Passed) (marks, error) {
 	var rooms []roomserver.RoomNID
-	nids := make([]int64, len(events))
+	ours := make(map[int64]*roomserver.Event, len(events))
 	in := make(map[roomserver.RoomNID]bool)
-	for i, e := range events {
-		if nids[i] = e.NID; !in[e.Room] {
+	for _, e := range events {
+		if e.Event != nil {
+			ours[e.NID] = e.Event
+		}
+		if !in[e.Room] {
 			in[e.Room] = true
 			rooms = append(rooms, e.Room)
 		}
@@ -82,8 +85,7 @@ func (s *Sender) addressed(tx *store.Tx, events []roomserver.Passed) (marks, err
 	if err != nil {
 		return nil, err
 	}
-	ours, err := s.ours(tx, nids)
-	if err != nil {
+	if err := s.keepOurs(tx, ours); err != nil {
 		return nil, err
 	}
 	found := make(marks)
@@ -107,13 +109,9 @@ func (s *Sender) addressed(tx *store.Tx, events []roomserver.Passed) (marks, err
 	return found, nil
 }
 
-// ours reads those of some events that this server brings to others: its users' own, and those that it has
+// keepOurs leaves of some events those that this server brings to others: its users' own, and those that it has
 // accepted for a room by a handshake.
-func (s *Sender) ours(tx *store.Tx, nids []int64) (map[int64]*roomserver.Event, error) {
-	events, err := s.rooms.Events(tx, nids)
-	if err != nil {
-		return nil, err
-	}
+func (s *Sender) keepOurs(tx *store.Tx, events map[int64]*roomserver.Event) error {
 	var foreign []int64
 	for nid, e := range events {
 		if e.Sender().Server() != s.rooms.Server() {
@@ -121,7 +119,7 @@ func (s *Sender) ours(tx *store.Tx, nids []int64) (map[int64]*roomserver.Event, 
 		}
 	}
 	if len(foreign) == 0 {
-		return events, nil
+		return nil
 	}
 	relayed, err := s.rooms.Relayed(tx, foreign)
 	for _, nid := range foreign {
@@ -129,7 +127,7 @@ func (s *Sender) ours(tx *store.Tx, nids []int64) (map[int64]*roomserver.Event, 
 			delete(events, nid)
 		}
 	}
-	return events, err
+	return err
 }
 
 // concerns finds the server of a user whose invite or knock ends by an event, and which is not in the room.
