@@ -177,6 +177,9 @@ func (n *node) News(c NewsCall, r *NewsReply) error {
 	return nil
 }
 
+// Note notes how far the stream has come, as is done every second.
+func (n *node) Note(Nothing, *Nothing) error { return n.w.NoteReached(n.w.t.Context()) }
+
 // Device makes a device of Bob's with keys.
 func (n *node) Device(id string, _ *Nothing) error {
 	d := matrix.DeviceID(id)
@@ -301,10 +304,14 @@ func (h *harness) copy(m *model) {
 	h.must(h.process.Process.Signal(syscall.SIGCONT))
 }
 
-// crash kills the process, and perhaps puts a copy back.
+// crash kills the process, and perhaps puts a copy back. A copy is older than a second, as those of people are.
 func (h *harness) crash(m *model) {
+	back := h.copied != "" && rand.N(2) == 0
+	if back {
+		h.call("Note", Nothing{}, &Nothing{})
+	}
 	h.kill()
-	if h.copied != "" && rand.N(2) == 0 {
+	if back {
 		h.putBack(rand.N(2) == 0)
 		m.restored()
 		h.copied = ""

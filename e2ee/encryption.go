@@ -94,12 +94,17 @@ func (e *Encryption) Run(ctx context.Context) error {
 
 // keep does what is done now and then.
 func (e *Encryption) keep(ctx context.Context) error {
-	sweep := time.NewTicker(sweepEvery)
+	sweep, note := time.NewTicker(sweepEvery), time.NewTicker(noteEvery)
 	defer sweep.Stop()
+	defer note.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-note.C:
+			if err := e.noteReached(ctx); err != nil && ctx.Err() == nil {
+				e.log.Error("note how far the stream has come", "error", err)
+			}
 		case <-sweep.C:
 			if err := e.sweep(ctx); err != nil && ctx.Err() == nil {
 				e.log.Error("remove what has expired", "error", err)

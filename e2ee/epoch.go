@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"astrocyte/store"
 )
@@ -21,7 +22,8 @@ import (
 //
 //   - keys.epoch has a random mark, new at each start, and the position at which a one-time key was given out
 //     last. Both are in the database, too. They are committed first, then written to the file, and only then
-//     is the key told. So the file is never ahead of the database, unless the database is older;
+//     is the key told. So the file is never ahead of the database, unless the database is older. It also has
+//     how far the stream has come, noted every second, since clients keep positions;
 //   - keys.place is never written again. The database knows when that file came into being. If the whole
 //     folder was copied and put back, it is another file.
 const (
@@ -44,7 +46,8 @@ type epoch struct {
 	wanted atomic.Int64 // the last position that is to be in the file
 
 	mu      sync.Mutex // (file) held over its writing
-	written int64
+	written int64      // the last position in the file at which a key was given out
+	reached int64      // how far the stream has come, by the file
 }
 
 // record is what a database knows of a mark.
@@ -59,7 +62,7 @@ func (e *Encryption) openEpoch(ctx context.Context) error {
 	if e.epoch.folder == "" {
 		return nil
 	}
-	mark, given, err := e.epoch.read()
+	was, err := e.epoch.read()
 	if err != nil {
 		return err
 	}
@@ -71,12 +74,16 @@ func (e *Encryption) openEpoch(ctx context.Context) error {
 	restored := false
 	err = e.db.Update(ctx, func(tx *store.Tx) error {
 		restored = false
-		if mark != "" {
-			known, found, err := readEpoch(tx, mark)
+		if was.mark != "" {
+			known, found, err := readEpoch(tx, was.mark)
 			if err != nil {
 				return err
 			}
-			restored = !found || known.given < given || known.place != "" && place != "" && known.place != place
+			pos, err := tx.Pos()
+			if err != nil {
+				return err
+			}
+			restored = !found || known.given < was.given || pos < was.reached || known.place != "" && place != "" && known.place != place
 		}
 		if restored {
 			if err := e.forgetGiven(tx); err != nil {
@@ -92,8 +99,26 @@ func (e *Encryption) openEpoch(ctx context.Context) error {
 		e.log.Warn("the database is older than the data folder, or the folder is a copy: a backup was restored. All one-time keys " +
 			"were dropped, clients upload new ones, and all device lists are told again")
 	}
-	e.epoch.mark, e.epoch.written = fresh, 0
-	return e.epoch.write(0)
+	e.epoch.mark, e.epoch.written, e.epoch.reached = fresh, 0, 0
+	return e.epoch.write(0, 0)
+}
+
+// noteEvery is how often it is noted how far the stream has come.
+const noteEvery = time.Second
+
+// noteReached notes in the folder how far the stream has come, where that is further than before.
+func (e *Encryption) noteReached(ctx context.Context) error {
+	if e.epoch.folder == "" {
+		return nil
+	}
+	pos, known := e.db.Newest()
+	if !known {
+		err := e.db.View(ctx, func(tx *store.Tx) (err error) { pos, err = tx.Pos(); return err })
+		if err != nil {
+			return fmt.Errorf("read how far the stream has come: %w", err)
+		}
+	}
+	return e.epoch.comes(pos)
 }
 
 // forgetGiven drops all one-time keys, and tells all device lists again: to clients, and to other servers,
@@ -174,46 +199,63 @@ func (p *epoch) gave(pos int64) error {
 	if p.written >= pos { // another has written it along
 		return nil
 	}
-	upto := p.wanted.Load()
-	if err := p.write(upto); err != nil {
-		return err
+	return p.write(p.wanted.Load(), p.reached)
+}
+
+// comes notes that the stream has come to a position, which is committed.
+func (p *epoch) comes(pos int64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reached >= pos {
+		return nil
 	}
-	p.written = upto
-	return nil
+	return p.write(p.written, pos)
+}
+
+// noted is what the file says.
+type noted struct {
+	mark           string
+	given, reached int64
 }
 
 // read reads the file: nothing, where there is none yet.
-func (p *epoch) read() (mark string, given int64, err error) {
+func (p *epoch) read() (n noted, err error) {
 	text, err := os.ReadFile(filepath.Join(p.folder, epochFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", 0, nil
+		return n, nil
 	}
 	if err != nil {
-		return "", 0, fmt.Errorf("read the epoch: %w", err)
+		return n, fmt.Errorf("read the epoch: %w", err)
 	}
-	mark, number, numbered := strings.Cut(strings.TrimSpace(string(text)), " ")
-	if !numbered {
-		return mark, 0, nil
+	words := strings.Fields(string(text))
+	for i, into := range []*int64{&n.given, &n.reached} {
+		if len(words) < i+2 {
+			break
+		}
+		if *into, err = strconv.ParseInt(words[i+1], 10, 64); err != nil {
+			return noted{}, fmt.Errorf("read the epoch: %s has no position but %q", epochFile, words[i+1])
+		}
 	}
-	if given, err = strconv.ParseInt(number, 10, 64); err != nil {
-		return "", 0, fmt.Errorf("read the epoch: %s has no position but %q", epochFile, number)
+	if len(words) > 0 {
+		n.mark = words[0]
 	}
-	return mark, given, nil
+	return n, nil
 }
 
 // write replaces the file: after a crash it is the old one or the new one.
-func (p *epoch) write(given int64) error {
+func (p *epoch) write(given, reached int64) error {
 	name := filepath.Join(p.folder, epochFile)
 	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("write the epoch: %w", err)
 	}
-	_, err = fmt.Fprintf(f, "%s %d\n", p.mark, given)
+	_, err = fmt.Fprintf(f, "%s %d %d\n", p.mark, given, reached)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = os.Rename(name+".new", name)
 	}
 	if err != nil {
 		return fmt.Errorf("write the epoch: %w", err)
 	}
+	p.written, p.reached = given, reached
 	return nil
 }

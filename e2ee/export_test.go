@@ -15,6 +15,9 @@ func (e *Encryption) Refresh(ctx context.Context, user matrix.UserID) error {
 // Follower is the follower of lists.
 func (e *Encryption) Follower() roomserver.Follower { return e.lists() }
 
+// NoteReached is what is done every second.
+func (e *Encryption) NoteReached(ctx context.Context) error { return e.noteReached(ctx) }
+
 // BoundQueues is the bounding of queues, with another bound.
 func (e *Encryption) BoundQueues(ctx context.Context, most int64) error {
 	return e.boundQueues(ctx, most)

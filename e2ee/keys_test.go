@@ -236,6 +236,43 @@ func TestRestoredDatabaseIsTold(t *testing.T) {
 	})
 }
 
+// TestRestoredDatabaseIsToldWithoutKeys: no one-time key was given out since the backup, but clients know positions that
+// came after it.
+func TestRestoredDatabaseIsToldWithoutKeys(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		w := start(t, dsn, t.TempDir())
+		moves := func(n int64) (pos int64) {
+			if err := w.db.Update(t.Context(), func(tx *store.Tx) (err error) { pos, err = tx.NextPos(n); return err }); err != nil {
+				t.Fatal(err)
+			}
+			return pos
+		}
+		backup := moves(5)
+		told := moves(3)
+		if err := w.NoteReached(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if pos := moves(1); pos != told+1 {
+			t.Errorf("after a start the stream goes on at %d, not %d", pos, told+1)
+		}
+		told++
+		if err := w.NoteReached(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		moves(backup - told) // as if a backup had been put back
+		if err := w.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if pos := moves(1); pos <= told+1 {
+			t.Errorf("a restored database goes on at %d, though clients know %d", pos, told)
+		}
+	})
+}
+
 func (w *world) lists(user matrix.UserID, since int64, s e2ee.Sharing) (l e2ee.Lists) {
 	w.t.Helper()
 	err := w.db.View(w.t.Context(), func(tx *store.Tx) (err error) {

@@ -118,7 +118,7 @@ func TestAlone(t *testing.T) {
 		var wg sync.WaitGroup
 		for i, db := range []*store.DB{a, b, a} {
 			wg.Go(func() {
-				if err := db.Alone(ctx, "work", string(rune('a'+i)), 60*time.Millisecond, work); err != nil {
+				if err := db.Alone(ctx, "work", string(rune('a'+i)), 3*time.Second, work); err != nil {
 					t.Error(err)
 				}
 			})

@@ -39,11 +39,8 @@ func (s *Sender) dispatch(ctx context.Context) error {
 	defer news.Close()
 	d := &dispatcher{Sender: s, ended: make(chan claim, parallel), running: make(map[matrix.ServerName]claim)}
 	defer d.wg.Wait()
-	if err := s.disclaim(ctx); err != nil {
+	if err := s.begin(ctx); err != nil || ctx.Err() != nil {
 		return err
-	}
-	if err := s.db.Update(ctx, s.wakeOld); err != nil {
-		return fmt.Errorf("look for what waits for other servers: %w", err)
 	}
 	renew := time.NewTicker(renewed)
 	defer renew.Stop()
@@ -80,6 +77,19 @@ func (s *Sender) dispatch(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// begin gives back what this node had taken when it ran last, and wakes what has waited since. No error is that the
+// context ended.
+func (s *Sender) begin(ctx context.Context) error {
+	err := s.disclaim(ctx)
+	if err == nil {
+		err = s.db.Update(ctx, s.wakeOld)
+	}
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("look for what waits for other servers: %w", err)
+	}
+	return nil
 }
 
 // start takes servers for which something waits, as many as may run.
