@@ -1,17 +1,13 @@
 package appservice
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 
-	"astrocyte/matrix"
 	"astrocyte/roomserver"
 	"astrocyte/store"
 )
@@ -29,39 +25,65 @@ type progress struct {
 	pending int64 // position up to which the transaction goes that it may have taken, or not
 }
 
-// deliver brings a service its events as long as the context lasts.
-func (s *Services) deliver(ctx context.Context, service *Service) error {
-	return s.rooms.Follow(ctx, s.bus, roomserver.Follower{
-		Name: "appservice " + service.ID, FromNow: true, Batch: batchMost,
-		Beside: func(tx *store.Tx, after int64, limit int) ([]int64, error) {
-			return outsideAfter(tx, service.ID, after, limit)
-		},
+// lane is the way to one service: what it is told goes one after the other.
+type lane struct {
+	*Services
+	service *Service
+	turn    chan struct{} // has room for the one who sends
+	near    *vicinity
+}
+
+func (s *Services) lane(service *Service) *lane {
+	return &lane{Services: s, service: service, turn: make(chan struct{}, 1), near: newVicinity(s, service)}
+}
+
+// run brings the service what it is to be told as long as the context lasts.
+func (l *lane) run(ctx context.Context) error {
+	f := roomserver.Follower{
+		Name: l.follower(), FromNow: true, Batch: batchMost, Beside: l.beside,
 		Take: func(ctx context.Context, events []roomserver.Passed) (func(*store.Tx) error, error) {
-			return nil, s.bring(ctx, service, events)
+			return nil, l.bring(ctx, events)
 		},
-	})
+	}
+	if l.service.ephemeral() {
+		f.Along = l.tellPassing
+	}
+	return l.rooms.Follow(ctx, l.bus, f)
+}
+
+// follower names the cursor of what the service has been told.
+func (l *lane) follower() string { return "appservice " + l.service.ID }
+
+// beside gives positions at which there is something for the service that is in no timeline.
+func (l *lane) beside(tx *store.Tx, after int64, limit int) ([]int64, error) {
+	all, err := outsideAfter(tx, l.service.ID, after, limit)
+	if err != nil || !l.service.ephemeral() {
+		return all, err
+	}
+	read, err := l.ephemeral.ReceiptPositions(tx, after, limit)
+	return append(all, read...), err
 }
 
 // bring sends some events that follow each other. A transaction that may have been sent before is sent
 // again as it was, before what comes after it.
-func (s *Services) bring(ctx context.Context, service *Service, events []roomserver.Passed) error {
+func (l *lane) bring(ctx context.Context, events []roomserver.Passed) error {
 	for len(events) > 0 {
-		part, upto, err := s.next(ctx, service, events)
+		part, upto, err := l.next(ctx, events)
 		if err != nil {
 			return err
 		}
 		if upto != 0 {
-			if err := s.send(ctx, service, part, upto); err != nil {
+			if err := l.send(ctx, part, upto); err != nil {
 				return err
 			}
-			err = s.db.Update(ctx, func(tx *store.Tx) error {
-				if err := writeProgress(tx, service.ID, progress{upto, upto}); err != nil {
+			err = l.db.Update(ctx, func(tx *store.Tx) error {
+				if err := writeProgress(tx, l.service.ID, progress{upto, upto}); err != nil {
 					return err
 				}
-				return forgetOutside(tx, service.ID, upto)
+				return forgetOutside(tx, l.service.ID, upto)
 			})
 			if err != nil {
-				return fmt.Errorf("note what %s has taken: %w", service.ID, err)
+				return fmt.Errorf("note what %s has taken: %w", l.service.ID, err)
 			}
 		}
 		events = events[len(part):]
@@ -70,9 +92,9 @@ func (s *Services) bring(ctx context.Context, service *Service, events []roomser
 }
 
 // next finds which events come first, and notes that they are about to be sent. upto 0: they have been.
-func (s *Services) next(ctx context.Context, service *Service, events []roomserver.Passed) (part []roomserver.Passed, upto int64, err error) {
-	err = s.db.Update(ctx, func(tx *store.Tx) error {
-		p, err := readProgress(tx, service.ID)
+func (l *lane) next(ctx context.Context, events []roomserver.Passed) (part []roomserver.Passed, upto int64, err error) {
+	err = l.db.Update(ctx, func(tx *store.Tx) error {
+		p, err := readProgress(tx, l.service.ID)
 		if err != nil {
 			return err
 		}
@@ -91,34 +113,26 @@ func (s *Services) next(ctx context.Context, service *Service, events []roomserv
 			return nil
 		}
 		part, upto = events, events[len(events)-1].Pos
-		return writeProgress(tx, service.ID, progress{p.sent, upto})
+		return writeProgress(tx, l.service.ID, progress{p.sent, upto})
 	})
 	return part, upto, err
 }
 
-// send sends the events that concern a service as one transaction, until it has taken them.
-//
-// Spec: PUT /_matrix/app/v1/transactions/{txnId}
-func (s *Services) send(ctx context.Context, service *Service, events []roomserver.Passed, upto int64) error {
-	told, err := s.concerning(ctx, service, events)
-	if err != nil || len(told) == 0 {
+// send sends what concerns the service of some events as one transaction, until it has taken it.
+func (l *lane) send(ctx context.Context, events []roomserver.Passed, upto int64) error {
+	news, err := l.concerning(ctx, events)
+	if err != nil || news.empty() {
 		return err
 	}
-	body, err := json.Marshal(map[string]any{"events": told})
-	if err != nil {
-		return fmt.Errorf("write a transaction for %s: %w", service.ID, err)
+	if !l.takesTurn(ctx) {
+		return ctx.Err()
 	}
-	path := "/transactions/" + url.PathEscape(strconv.FormatInt(upto, 10))
+	defer l.endsTurn()
 	for pause := pauseLeast; ; pause = min(2*pause, pauseMost) {
-		status, _, err := s.call(ctx, service, deliverPatience, http.MethodPut, path, body)
-		if err == nil && status == http.StatusOK {
-			return nil
+		taken, err := l.put(ctx, strconv.FormatInt(upto, 10), news, pause)
+		if err != nil || taken {
+			return err
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		s.log.Warn("an application service did not take a transaction", "service", service.ID, "txn", upto, "status", status,
-			"error", err, "again_in", pause)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -127,110 +141,34 @@ func (s *Services) send(ctx context.Context, service *Service, events []roomserv
 	}
 }
 
-// concerning shows the events that concern a service, in the order of the stream.
-func (s *Services) concerning(ctx context.Context, service *Service, events []roomserver.Passed) (all []any, err error) {
-	err = s.db.View(ctx, func(tx *store.Tx) error {
-		nids := make([]int64, 0, len(events))
-		for _, e := range events {
-			if e.NID != 0 {
-				nids = append(nids, e.NID)
-			}
-		}
-		shown, err := s.rooms.RenderState(tx, roomserver.Viewer{}, nids)
-		if err != nil {
-			return err
-		}
-		places := make(map[int64]roomserver.Passed, len(events))
-		for _, e := range events {
-			places[e.NID] = e
-		}
-		news, err := readOutside(tx, service.ID, events[0].Pos, events[len(events)-1].Pos)
-		if err != nil {
-			return fmt.Errorf("read memberships elsewhere: %w", err)
-		}
-		look := interest{service: service, rooms: s.rooms, tx: tx, known: map[roomserver.RoomNID]*about{}}
-		for _, e := range shown {
-			concerned, err := look.in(e, places[e.NID])
-			if err != nil {
-				return err
-			}
-			if concerned {
-				news = append(news, told{places[e.NID].Pos, e})
-			}
-		}
-		slices.SortFunc(news, func(a, b told) int { return cmp.Compare(a.pos, b.pos) })
-		all = make([]any, len(news))
-		for i, t := range news {
-			all[i] = t.event
-		}
-		return nil
-	})
-	return all, err
+// takesTurn waits until nothing else is on its way to the service; false: the context has ended.
+func (l *lane) takesTurn(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case l.turn <- struct{}{}:
+		return true
+	}
 }
 
-// interest decides which events concern a service.
+func (l *lane) endsTurn() { <-l.turn }
+
+// put sends a transaction once; false: it was not taken, and the log has why. An error is ours.
 //
-// Spec: AS "Pushing events".
-type interest struct {
-	service *Service
-	rooms   *roomserver.Rooms
-	tx      *store.Tx
-	known   map[roomserver.RoomNID]*about
-}
-
-// about is what has to be known of a room: whether its names are the service's, and when users were in it
-// for whom the service acts.
-type about struct {
-	named bool
-	stays []roomserver.LocalMember
-}
-
-func (i *interest) in(e *roomserver.ClientEvent, at roomserver.Passed) (bool, error) {
-	if i.service.ActsFor(e.Sender()) {
+// Spec: PUT /_matrix/app/v1/transactions/{txnId}
+func (l *lane) put(ctx context.Context, txn string, news *transaction, pause time.Duration) (taken bool, err error) {
+	body, err := news.write(l.service)
+	if err != nil {
+		return false, fmt.Errorf("write a transaction for %s: %w", l.service.ID, err)
+	}
+	status, _, err := l.call(ctx, l.service, deliverPatience, http.MethodPut, "/transactions/"+url.PathEscape(txn), body)
+	if err == nil && status == http.StatusOK {
 		return true, nil
 	}
-	if key, is := e.StateKey(); is && e.Type() == "m.room.member" && i.service.ActsFor(matrix.UserID(key)) {
-		return true, nil
+	if ctx.Err() != nil {
+		return false, ctx.Err()
 	}
-	if claimed, _ := claims(i.service.rooms, string(e.RoomID())); claimed {
-		return true, nil
-	}
-	room := i.known[at.Room]
-	if room == nil {
-		var err error
-		if room, err = i.read(at.Room); err != nil {
-			return false, err
-		}
-		i.known[at.Room] = room
-	}
-	if room.named {
-		return true, nil
-	}
-	for _, m := range room.stays {
-		if m.Joined == (m.Pos <= at.Pos) { // is in it since before, or left it afterwards
-			return true, nil
-		}
-	}
+	l.log.Warn("an application service did not take a transaction", "service", l.service.ID, "txn", txn, "status", status,
+		"error", err, "again_in", pause)
 	return false, nil
-}
-
-func (i *interest) read(room roomserver.RoomNID) (*about, error) {
-	out := new(about)
-	aliases, err := i.rooms.LocalAliases(i.tx, room)
-	if err != nil {
-		return nil, fmt.Errorf("read the aliases of a room: %w", err)
-	}
-	for _, alias := range aliases {
-		out.named = out.named || i.service.NamesRoom(alias)
-	}
-	members, err := i.rooms.LocalMembers(i.tx, room)
-	if err != nil {
-		return nil, fmt.Errorf("read the members of a room: %w", err)
-	}
-	for _, m := range members {
-		if i.service.ActsFor(m.User) {
-			out.stays = append(out.stays, m)
-		}
-	}
-	return out, nil
 }

@@ -25,6 +25,9 @@ type Service struct {
 	Sender      matrix.UserID
 	RateLimited bool // whether the users it acts for are
 	Protocols   []string
+	// Ephemeral says that it is told of typing, receipts and presence; EarlyEphemeral, that it is in the words of the
+	// proposal (MSC2409) that this was before.
+	Ephemeral, EarlyEphemeral bool
 
 	asToken [sha256.Size]byte
 	hsToken string
@@ -53,6 +56,9 @@ type registration struct {
 	} `yaml:"namespaces"`
 	RateLimited *bool    `yaml:"rate_limited"`
 	Protocols   []string `yaml:"protocols"`
+	Ephemeral   bool     `yaml:"receive_ephemeral"`
+	Pushed      bool     `yaml:"push_ephemeral"` // as the proposal was to be called at last
+	Early       bool     `yaml:"de.sorunome.msc2409.push_ephemeral"`
 }
 
 type rule struct {
@@ -148,6 +154,7 @@ func Parse(text []byte, server matrix.ServerName) (*Service, error) {
 		}
 	}
 	s := &Service{ID: r.ID, RateLimited: r.RateLimited == nil || *r.RateLimited, Protocols: r.Protocols, hsToken: r.HSToken}
+	s.Ephemeral, s.EarlyEphemeral = r.Ephemeral || r.Pushed, r.Early
 	s.asToken = sha256.Sum256([]byte(r.ASToken))
 	if r.URL != nil && *r.URL != "" {
 		s.URL = strings.TrimSuffix(*r.URL, "/")
@@ -193,6 +200,9 @@ func clash(others []*Service, s *Service) error {
 	}
 	return nil
 }
+
+// ephemeral says whether the service is told of typing, receipts and presence.
+func (s *Service) ephemeral() bool { return s.Ephemeral || s.EarlyEphemeral }
 
 // claims says whether an id is in one of some namespaces, and in one that is exclusive.
 func claims(namespaces []namespace, id string) (claimed, exclusive bool) {

@@ -13,6 +13,7 @@ import (
 
 	"astrocyte/account"
 	"astrocyte/bus"
+	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
@@ -25,8 +26,12 @@ type Options struct {
 	Bus      bus.Bus
 	Accounts *account.Accounts
 	Rooms    *roomserver.Rooms
-	Services []*Service
-	Log      *slog.Logger
+	// Ephemeral has what is passed on of typing, receipts and presence.
+	Ephemeral *ephemeral.Ephemeral
+	// PresenceRoom is how many members a room has at most whose presence is told; 0: nobody's is.
+	PresenceRoom int
+	Services     []*Service
+	Log          *slog.Logger
 }
 
 // Services are the application services of this server.
@@ -38,6 +43,9 @@ type Services struct {
 	all      []*Service
 	log      *slog.Logger
 	client   *http.Client
+
+	ephemeral    *ephemeral.Ephemeral
+	presenceRoom int
 }
 
 // New makes the application services.
@@ -47,6 +55,7 @@ func New(o Options) *Services {
 	}
 	return &Services{
 		db: o.DB, bus: o.Bus, accounts: o.Accounts, rooms: o.Rooms, all: o.Services, log: o.Log,
+		ephemeral: o.Ephemeral, presenceRoom: o.PresenceRoom,
 		client: &http.Client{
 			Transport:     &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, Proxy: http.ProxyFromEnvironment},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // it would get the token
@@ -64,7 +73,7 @@ func (s *Services) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, service := range s.all {
 		if service.URL != "" {
-			g.Go(func() error { return s.deliver(ctx, service) })
+			g.Go(func() error { return s.lane(service).run(ctx) })
 		}
 	}
 	g.Go(func() error { // without a service, too, it runs as long as the server does

@@ -41,6 +41,17 @@ func newReceipts(tx *store.Tx, after, upto int64) ([]Receipt, error) {
 		SELECT `+receiptColumns+` FROM receipts WHERE pos > $1 AND pos <= $2 ORDER BY pos`, after, upto)
 }
 
+// ReceiptPositions reads positions of receipts behind one, in their order.
+func (e *Ephemeral) ReceiptPositions(tx *store.Tx, after int64, limit int) ([]int64, error) {
+	return store.Select(tx, func(row store.Row) (pos int64, err error) { return pos, row.Scan(&pos) },
+		`SELECT pos FROM receipts WHERE pos > $1 ORDER BY pos LIMIT $2`, after, int64(limit))
+}
+
+// ReceiptsBetween reads the receipts of all rooms, private ones too, from one position to another, in their order.
+func (e *Ephemeral) ReceiptsBetween(tx *store.Tx, from, upto int64) ([]Receipt, error) {
+	return newReceipts(tx, from-1, upto)
+}
+
 // maxFirstReceipts bounds the receipts of a room that a first answer tells: the newest.
 const maxFirstReceipts = 500
 

@@ -112,7 +112,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 	s.makeSender(wakes, encryption, passing)
 	s.reach(encryption)
 	s.makeSearch(wakes)
-	if err := s.makeServices(wakes); err != nil {
+	if err := s.makeServices(wakes, passing); err != nil {
 		return err
 	}
 
@@ -147,13 +147,14 @@ func (s *Server) makeParts(ctx context.Context) error {
 }
 
 // makeServices makes the application services, which reserve names and have tokens of their own.
-func (s *Server) makeServices(wakes bus.Bus) error {
+func (s *Server) makeServices(wakes bus.Bus, passing *ephemeral.Ephemeral) error {
 	registered, err := appservice.Load(s.o.Config.ApplicationServices, s.o.Config.ServerName)
 	if err != nil {
 		return err
 	}
 	s.services = appservice.New(appservice.Options{
-		DB: s.db, Bus: wakes, Accounts: s.accounts, Rooms: s.rooms, Services: registered, Log: s.logOf("appservice"),
+		DB: s.db, Bus: wakes, Accounts: s.accounts, Rooms: s.rooms, Ephemeral: passing,
+		PresenceRoom: presenceRoom(s.o.Config.Presence), Services: registered, Log: s.logOf("appservice"),
 	})
 	s.rooms.OnOutside(s.services.Outside)
 	notices := s.o.Config.NoticesFrom()

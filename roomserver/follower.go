@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"astrocyte/bus"
 	"astrocyte/store"
 )
@@ -43,6 +45,9 @@ type Follower struct {
 	// with the cursor, or nil. What it writes so is done exactly once; what it does by itself may be done
 	// again after a crash. An error means that all of them are tried again later.
 	Take func(ctx context.Context, events []Passed) (write func(tx *store.Tx) error, err error)
+	// Along runs beside it, on the node that does the work, for as long as it does: what belongs to the work and is not
+	// about the stream. nil: there is nothing.
+	Along func(ctx context.Context) error
 }
 
 const (
@@ -78,30 +83,44 @@ func (r *Rooms) Follow(ctx context.Context, wakes bus.Bus, f Follower) error {
 		f.Node = r.process
 	}
 	return r.db.Alone(ctx, "follower "+f.Name, f.Node, followLease, func(ctx context.Context, l store.Lease) error {
-		kinds := []bus.Kind{bus.Room}
-		if f.Beside != nil {
-			kinds = append(kinds, bus.Outside)
+		g, ctx := errgroup.WithContext(ctx)
+		ctx, stop := context.WithCancel(ctx)
+		if f.Along != nil {
+			g.Go(func() error { return f.Along(ctx) })
 		}
-		news := wakes.Subscribe(kinds...)
-		defer news.Close()
-		pause := followPause
-		for {
-			err := r.catchUp(ctx, &f, l)
-			wait, took := followEvery, time.Now()
-			switch {
-			case ctx.Err() != nil, errors.Is(err, errPassedBy):
-				return nil
-			case err != nil:
-				r.log.Error("a follower failed, and tries again", "follower", f.Name, "in", pause, "error", err)
-				wait, pause = pause, min(2*pause, followRest)
-			default:
-				pause = followPause
-			}
-			if !rest(ctx, news, wait, err == nil) || !gatherUntil(ctx, news, took.Add(f.Gather)) {
-				return nil
-			}
-		}
+		g.Go(func() error {
+			defer stop()
+			return r.follow(ctx, wakes, f, l)
+		})
+		return g.Wait()
 	})
+}
+
+// follow does the work of a follower as long as this node has the lease.
+func (r *Rooms) follow(ctx context.Context, wakes bus.Bus, f Follower, l store.Lease) error {
+	kinds := []bus.Kind{bus.Room}
+	if f.Beside != nil {
+		kinds = append(kinds, bus.Outside)
+	}
+	news := wakes.Subscribe(kinds...)
+	defer news.Close()
+	pause := followPause
+	for {
+		err := r.catchUp(ctx, &f, l)
+		wait, took := followEvery, time.Now()
+		switch {
+		case ctx.Err() != nil, errors.Is(err, errPassedBy):
+			return nil
+		case err != nil:
+			r.log.Error("a follower failed, and tries again", "follower", f.Name, "in", pause, "error", err)
+			wait, pause = pause, min(2*pause, followRest)
+		default:
+			pause = followPause
+		}
+		if !rest(ctx, news, wait, err == nil) || !gatherUntil(ctx, news, took.Add(f.Gather)) {
+			return nil
+		}
+	}
 }
 
 // gatherUntil waits for a time, and takes the hints of what has come until then: one look is for all of them; false:

@@ -68,6 +68,7 @@ hs_token: %s
 sender_localpart: bridgebot
 rate_limited: false
 protocols: [pigeon]
+receive_ephemeral: true
 de.sorunome.msc2409.push_ephemeral: true
 namespaces:
   users: [{exclusive: true, regex: '@_bridge_.*:%[4]s'}]
