@@ -160,7 +160,11 @@ func (a *API) whois(ctx context.Context, c *httpapi.Caller, q *userRequest) (*wh
 	}
 	answer := &whoisResponse{User: q.User, Devices: map[matrix.DeviceID]deviceSessions{}}
 	for _, d := range devices {
-		answer.Devices[d.ID] = deviceSessions{[]connections{{[]connection{{d.LastIP, d.LastSeen, d.Agent}}}}}
+		seen := []connection{}
+		if d.LastSeen != 0 {
+			seen = append(seen, connection{d.LastIP, d.LastSeen, d.Agent})
+		}
+		answer.Devices[d.ID] = deviceSessions{[]connections{{seen}}}
 	}
 	return answer, nil
 }

@@ -187,7 +187,7 @@ func (a *API) adminJoin(ctx context.Context, c *httpapi.Caller, q *adminJoinRequ
 	if !errors.As(err, &refused) || refused.Code != matrix.CodeForbidden {
 		return answer, err
 	}
-	if _, err := a.invite(ctx, c, &targetRequest{RoomID: id, User: q.User}); err != nil {
+	if _, err := a.invite(ctx, c, &inviteRequest{RoomID: id, User: q.User}); err != nil {
 		return nil, err
 	}
 	return a.enter(ctx, joining, entrance{room: id}, matrix.Join, nil)

@@ -57,7 +57,7 @@ func (a *API) setAlias(ctx context.Context, c *httpapi.Caller, q *setAliasReques
 	if err := a.mayName(c, q.Alias); err != nil {
 		return nil, err
 	}
-	return nil, a.rooms.SetAlias(ctx, c.User, q.Alias, q.RoomID)
+	return nil, a.rooms.SetAlias(ctx, c.User, c.AppService != nil, q.Alias, q.RoomID)
 }
 
 // deleteAlias takes an alias away.
@@ -180,11 +180,12 @@ func (a *API) listRooms(ctx context.Context, q *publicRoomsRequest, d roomserver
 	if q.network != "" {
 		return a.networkRooms(ctx, q.network, d)
 	}
+	d.Networks = q.allNetworks
 	list, err := a.rooms.Directory(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	return &publicRoomsResponse{Chunk: list.Rooms, Next: list.Next, Total: len(list.Rooms)}, nil
+	return &publicRoomsResponse{Chunk: list.Rooms, Next: list.Next, Prev: list.Prev, Total: list.Total}, nil
 }
 
 // listRemoteRooms lists the directory of another server.

@@ -234,10 +234,27 @@ type targetRequest struct {
 	Reason string        `json:"reason"`
 }
 
+type inviteRequest struct {
+	RoomID  matrix.RoomID `path:"roomID"`
+	User    matrix.UserID `json:"user_id"`
+	Reason  string        `json:"reason"`
+	Medium  string        `json:"medium"`
+	Address string        `json:"address"`
+}
+
+// errNo3PIDInvites is what those are told who invite somebody of whom they know an address only.
+var errNo3PIDInvites = matrix.E(matrix.CodeThreepidDenied, "this server sends no invites to e-mail addresses or phone numbers")
+
 // invite invites a user.
 //
 // Spec: POST /_matrix/client/v3/rooms/{roomId}/invite
-func (a *API) invite(ctx context.Context, c *httpapi.Caller, q *targetRequest) (*nothing, error) {
+func (a *API) invite(ctx context.Context, c *httpapi.Caller, q *inviteRequest) (*nothing, error) {
+	switch {
+	case q.User == "" && q.Medium+q.Address != "":
+		return nil, errNo3PIDInvites
+	case q.User == "":
+		return nil, matrix.E(matrix.CodeMissingParam, "the member user_id is missing")
+	}
 	if err := a.askForUsers(ctx, q.User); err != nil {
 		return nil, err
 	}
@@ -251,7 +268,7 @@ func (a *API) invite(ctx context.Context, c *httpapi.Caller, q *targetRequest) (
 		})
 		return nil, err
 	}
-	return nil, a.change(ctx, c, q, matrix.Invite, profiles[q.User])
+	return nil, a.change(ctx, c, &targetRequest{q.RoomID, q.User, q.Reason}, matrix.Invite, profiles[q.User])
 }
 
 // kick makes a user leave.

@@ -48,17 +48,19 @@ type deactivateResponse struct {
 	UnbindResult string `json:"id_server_unbind_result"`
 }
 
-// deactivate ends an account.
+// deactivate ends an account. Users of application services have no password by which they could confirm it.
 //
 // Spec: POST /_matrix/client/v3/account/deactivate
 func (a *API) deactivate(ctx context.Context, c *httpapi.Caller, q *deactivateRequest) (*deactivateResponse, error) {
-	proof, err := a.accounts.Confirm(ctx, account.Operation{
-		Endpoint: "POST /account/deactivate", User: c.User, Body: q.Erase, Auth: q.Auth, Flows: account.PasswordFlow,
-	})
-	if err != nil {
-		return nil, err
+	if c.AppService == nil {
+		_, err := a.accounts.Confirm(ctx, account.Operation{
+			Endpoint: "POST /account/deactivate", User: c.User, Body: q.Erase, Auth: q.Auth, Flows: account.PasswordFlow,
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
-	if err := a.accounts.Deactivate(ctx, proof.User, q.Erase); err != nil {
+	if err := a.accounts.Deactivate(ctx, c.User, q.Erase); err != nil {
 		return nil, err
 	}
 	return &deactivateResponse{UnbindResult: "success"}, nil // there are no identifiers that could be bound

@@ -118,7 +118,7 @@ func (q *createRoomRequest) check() error {
 		return matrix.InvalidParam("there is no preset %q", q.Preset)
 	}
 	if len(q.Invite3PID) > 0 {
-		return matrix.E(matrix.CodeThreepidDenied, "this server sends no invites to e-mail addresses or phone numbers")
+		return errNo3PIDInvites
 	}
 	if len(q.Invite) > createInvitesMost {
 		return matrix.InvalidParam("a new room cannot have more than %d invites", createInvitesMost)

@@ -22,7 +22,8 @@ type publicRoomsRequest struct {
 type publicRoomsResponse struct {
 	Chunk []roomserver.RoomEntry `json:"chunk"`
 	Next  string                 `json:"next_batch,omitempty"`
-	Total int                    `json:"total_room_count_estimate"`
+	Prev  string                 `json:"prev_batch,omitempty"`
+	Total int                    `json:"total_room_count_estimate,omitempty"`
 }
 
 // publicRooms lists the directory of this server.
@@ -71,5 +72,5 @@ func (a *API) listRooms(ctx context.Context, q *publicRoomsRequest, d roomserver
 	if err != nil {
 		return nil, err
 	}
-	return &publicRoomsResponse{Chunk: list.Rooms, Next: list.Next, Total: len(list.Rooms)}, nil
+	return &publicRoomsResponse{Chunk: list.Rooms, Next: list.Next, Prev: list.Prev, Total: list.Total}, nil
 }

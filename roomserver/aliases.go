@@ -37,30 +37,40 @@ func (r *Rooms) RoomOfAlias(ctx context.Context, alias matrix.RoomAlias) (matrix
 	return id, servers, err
 }
 
-// SetAlias gives a room an alias of this server. A member of the room may do so.
+// SetAlias gives a room an alias of this server. A member of the room may do so, and an application service
+// whose alias it is.
 //
 // Spec: PUT /_matrix/client/v3/directory/room/{roomAlias}
-func (r *Rooms) SetAlias(ctx context.Context, user matrix.UserID, alias matrix.RoomAlias, room matrix.RoomID) error {
+func (r *Rooms) SetAlias(ctx context.Context, user matrix.UserID, service bool, alias matrix.RoomAlias, room matrix.RoomID) error {
 	return r.db.Update(ctx, func(tx *store.Tx) error {
-		a, err := r.Access(tx, user, room)
+		nid, err := r.nameable(tx, user, service, room)
 		if err != nil {
 			return err
-		}
-		if a.Now != matrix.Join {
-			return matrix.Forbidden("only members of a room may give it an alias")
 		}
 		if _, taken, err := aliasRoom(tx, alias); err != nil {
 			return err
 		} else if taken {
 			return matrix.E(matrix.CodeUnknown, "the alias %s is taken", alias).WithStatus(409)
 		}
-		if have, err := aliasesOf(tx, a.Room, aliasesMost); err != nil {
+		if have, err := aliasesOf(tx, nid, aliasesMost); err != nil {
 			return err
 		} else if len(have) == aliasesMost {
 			return matrix.E(matrix.CodeTooLarge, "the room has %d aliases, which is the most", aliasesMost).WithStatus(400)
 		}
-		return insertAlias(tx, alias, a.Room, room, user)
+		return insertAlias(tx, alias, nid, room, user)
 	})
+}
+
+// nameable finds a room to which somebody may give an alias.
+func (r *Rooms) nameable(tx *store.Tx, user matrix.UserID, service bool, room matrix.RoomID) (RoomNID, error) {
+	if service {
+		return r.known(tx, room)
+	}
+	a, err := r.Access(tx, user, room)
+	if err == nil && a.Now != matrix.Join {
+		err = matrix.Forbidden("only members of a room may give it an alias")
+	}
+	return a.Room, err
 }
 
 // DeleteAlias takes an alias away. Whoever made it may do so, those who may change the room's canonical

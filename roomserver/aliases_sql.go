@@ -61,16 +61,39 @@ type publishedRoom struct {
 	snap   int64
 }
 
+// shownRooms are the rooms in the directory, and allShownRooms those that are in that of a network besides.
+const (
+	shownRooms    = `published_rooms`
+	allShownRooms = `(SELECT room_nid FROM published_rooms UNION
+		SELECT i.room_nid FROM network_rooms n JOIN room_ids i ON i.room_id = n.room_id)`
+)
+
+func shownIn(networks bool) string {
+	if networks {
+		return allShownRooms
+	}
+	return shownRooms
+}
+
 // publishedRooms lists the directory, the rooms with the most members first, behind a place in that
-// order.
-func publishedRooms(tx *store.Tx, joined int64, nid RoomNID, limit int) ([]publishedRoom, error) {
+// order, or those before it, the nearest first.
+func publishedRooms(tx *store.Tx, at directoryPlace, networks bool, limit int) ([]publishedRoom, error) {
+	where := `r.joined < $1 OR (r.joined = $1 AND r.room_nid > $2) ORDER BY r.joined DESC, r.room_nid`
+	if at.back {
+		where = `r.joined > $1 OR (r.joined = $1 AND r.room_nid < $2) ORDER BY r.joined, r.room_nid DESC`
+	}
 	return store.Select(tx, func(r store.Row) (p publishedRoom, err error) {
 		return p, r.Scan(&p.nid, &p.joined, &p.snap)
 	}, `
-		SELECT r.room_nid, r.joined, r.snap FROM published_rooms p
+		SELECT r.room_nid, r.joined, r.snap FROM `+shownIn(networks)+` p
 		JOIN rooms r ON r.room_nid = p.room_nid AND r.shard = p.room_nid % 256
-		WHERE r.joined < $1 OR (r.joined = $1 AND r.room_nid > $2)
-		ORDER BY r.joined DESC, r.room_nid LIMIT $3`, joined, int64(nid), int64(limit))
+		WHERE `+where+` LIMIT $3`, at.joined, int64(at.nid), int64(limit))
+}
+
+// countPublished counts the rooms of the directory.
+func countPublished(tx *store.Tx, networks bool) (int, error) {
+	n, _, err := store.One(tx, func(r store.Row) (n int, err error) { return n, r.Scan(&n) }, `SELECT COUNT(*) FROM `+shownIn(networks)+` p`)
+	return n, err
 }
 
 func isPublished(tx *store.Tx, room RoomNID) (bool, error) {

@@ -3,6 +3,7 @@ package roomserver
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -66,16 +67,19 @@ type RoomEntry struct {
 
 // DirectoryQuery asks for a part of the directory.
 type DirectoryQuery struct {
-	Search string    // in name, topic and canonical alias; empty: all
-	Types  []*string // wanted room types, nil among them for rooms without; empty: all
-	Since  string    // token of a part given before
-	Limit  int
+	Search   string    // in name, topic and canonical alias; empty: all
+	Types    []*string // wanted room types, nil among them for rooms without; empty: all
+	Networks bool      // with the directories of the networks of application services
+	Since    string    // token of a part given before
+	Limit    int
 }
 
 // Directory is a part of the directory.
 type Directory struct {
 	Rooms []RoomEntry
 	Next  string // token; empty: nothing more
+	Prev  string // token; empty: nothing before
+	Total int    // how many rooms there are in all; 0: that is not known
 }
 
 // directoryScan bounds how many rooms one request looks at.
@@ -84,58 +88,101 @@ const directoryScan = 5000
 // Directory lists the rooms that are in this server's directory, the largest first.
 //
 // Spec: POST /_matrix/client/v3/publicRooms
-func (r *Rooms) Directory(ctx context.Context, q DirectoryQuery) (*Directory, error) {
-	joined, nid, err := parseDirectoryToken(q.Since)
+func (r *Rooms) Directory(ctx context.Context, q DirectoryQuery) (out *Directory, err error) {
+	from, err := parseDirectoryToken(q.Since)
 	if err != nil {
 		return nil, err
 	}
-	out := &Directory{Rooms: []RoomEntry{}}
 	err = r.db.View(ctx, func(tx *store.Tx) error {
-		for looked := 0; looked < directoryScan; {
-			part, err := publishedRooms(tx, joined, nid, q.Limit+1)
-			if err != nil {
-				return err
-			}
-			for _, p := range part {
-				if len(out.Rooms) == q.Limit {
-					out.Next = directoryToken(joined, nid)
-					return nil
-				}
-				joined, nid = p.joined, p.nid
-				e, err := r.entry(tx, p)
-				if err != nil {
-					return err
-				}
-				if q.wants(e) {
-					out.Rooms = append(out.Rooms, e)
-				}
-			}
-			if len(part) <= q.Limit {
-				return nil
-			}
-			looked += len(part)
+		if out, err = r.directoryPart(tx, q, from); err != nil {
+			return err
 		}
-		out.Next = directoryToken(joined, nid)
-		return nil
+		switch {
+		case q.Search == "" && len(q.Types) == 0:
+			out.Total, err = countPublished(tx, q.Networks)
+		case out.Prev == "" && out.Next == "":
+			out.Total = len(out.Rooms)
+		}
+		return err
 	})
 	return out, err
 }
 
-func directoryToken(joined int64, nid RoomNID) string {
-	return "d" + strconv.FormatInt(joined, 10) + "_" + nid.String()
+// directoryPart reads a part of the directory, from a place on in the one or the other direction.
+func (r *Rooms) directoryPart(tx *store.Tx, q DirectoryQuery, from directoryPlace) (*Directory, error) {
+	out := &Directory{Rooms: []RoomEntry{}}
+	at, first := from, from
+	looked, more := 0, true
+	for more {
+		part, err := publishedRooms(tx, at, q.Networks, q.Limit+1)
+		if err != nil {
+			return nil, err
+		}
+		more = len(part) > q.Limit
+		if looked == 0 && len(part) > 0 {
+			first.joined, first.nid = part[0].joined, part[0].nid
+		}
+		for _, p := range part {
+			if len(out.Rooms) == q.Limit {
+				more = true
+				break
+			}
+			at.joined, at.nid = p.joined, p.nid
+			e, err := r.entry(tx, p)
+			if err != nil {
+				return nil, err
+			}
+			if q.wants(e) {
+				out.Rooms = append(out.Rooms, e)
+			}
+		}
+		if looked += len(part); looked >= directoryScan || len(out.Rooms) == q.Limit {
+			break
+		}
+	}
+	ahead, behind := "", ""
+	if more {
+		ahead = at.token()
+	}
+	if q.Since != "" {
+		first.back = !from.back
+		behind = first.token()
+	}
+	if from.back {
+		slices.Reverse(out.Rooms)
+		ahead, behind = behind, ahead
+	}
+	out.Next, out.Prev = ahead, behind
+	return out, nil
 }
 
-func parseDirectoryToken(s string) (joined int64, nid RoomNID, err error) {
-	if s == "" {
-		return maxSeq, 0, nil
+// directoryPlace is a place in the order of the directory, from which one goes on, or back.
+type directoryPlace struct {
+	joined int64
+	nid    RoomNID
+	back   bool
+}
+
+func (p directoryPlace) token() string {
+	direction := "d"
+	if p.back {
+		direction = "u"
 	}
-	a, b, ok := strings.Cut(strings.TrimPrefix(s, "d"), "_")
+	return direction + strconv.FormatInt(p.joined, 10) + "_" + p.nid.String()
+}
+
+func parseDirectoryToken(s string) (p directoryPlace, err error) {
+	if s == "" {
+		return directoryPlace{joined: maxSeq}, nil
+	}
+	rest, back := strings.CutPrefix(s, "u")
+	a, b, ok := strings.Cut(strings.TrimPrefix(rest, "d"), "_")
 	joined, err1 := strconv.ParseInt(a, 10, 64)
 	n, err2 := strconv.ParseInt(b, 10, 64)
 	if !ok || err1 != nil || err2 != nil {
-		return 0, 0, matrix.InvalidParam("since is not a token of this server's room directory")
+		return p, matrix.InvalidParam("since is not a token of this server's room directory")
 	}
-	return joined, RoomNID(n), nil
+	return directoryPlace{joined, RoomNID(n), back}, nil
 }
 
 // wants says whether a room is asked for.

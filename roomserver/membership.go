@@ -25,6 +25,8 @@ type Change struct {
 	Guest      bool // the sender is a guest, who may join where guests may
 	Shadowed   bool // the sender is not to be heard, and not to be told so
 	Ending     bool // the sender's account ends: they may leave what others may not
+
+	unban bool // of somebody who is banned, which is not lifted by the way
 }
 
 // Profile is what a member event tells of its user.
@@ -115,6 +117,8 @@ func (c Change) possible(was matrix.Membership) error {
 	switch {
 	case c.Membership == matrix.Leave && c.Sender != c.Target && was == matrix.Leave:
 		return matrix.Forbidden("%s is not in the room", c.Target)
+	case c.Membership == matrix.Leave && c.Sender != c.Target && was == matrix.Ban && !c.unban:
+		return matrix.Forbidden("%s is banned from the room", c.Target)
 	case c.Membership == matrix.Leave && c.Sender == c.Target && was == matrix.Leave:
 		return matrix.Forbidden("you are not in the room")
 	}
@@ -172,7 +176,7 @@ func (r *Rooms) Unban(ctx context.Context, c Change) error {
 		if now == nil || now.Membership() != matrix.Ban {
 			return matrix.E(matrix.CodeBadState, "%s is not banned", c.Target).WithStatus(403)
 		}
-		c.Membership = matrix.Leave
+		c.Membership, c.unban = matrix.Leave, true
 		_, err = b.setMembership(h, c)
 		return err
 	}

@@ -96,7 +96,7 @@ func (l *lookout) find(m *matcher) (out []Person, more bool, err error) {
 		for i := range names {
 			n := &names[i]
 			rank := max(m.match(n.text()), m.match(n.profile.DisplayName)) // a name that is nothing else fits better
-			if rank == 0 || n.user == l.caller {
+			if rank == 0 {
 				continue
 			}
 			if seen, err := l.sees(n); err != nil {
@@ -123,10 +123,14 @@ func (l *lookout) find(m *matcher) (out []Person, more bool, err error) {
 	return out, true, nil
 }
 
-// sees says whether the caller may know of a user by a name.
+// sees says whether the caller may know of a user by a name. Themselves they find as strangers find them.
 func (l *lookout) sees(n *name) (bool, error) {
+	mine := l.mine
+	if n.user == l.caller {
+		mine = nil
+	}
 	if n.room != 0 {
-		return l.shows(n.room)
+		return l.shows(n.room, mine)
 	}
 	if l.all {
 		return true, nil
@@ -136,7 +140,7 @@ func (l *lookout) sees(n *name) (bool, error) {
 		return false, err
 	}
 	for _, r := range rooms {
-		if r.Membership == matrix.Join && l.mine[r.Room] {
+		if r.Membership == matrix.Join && mine[r.Room] {
 			return true, nil
 		}
 	}
@@ -144,16 +148,16 @@ func (l *lookout) sees(n *name) (bool, error) {
 		if r.Membership != matrix.Join {
 			continue
 		}
-		if shown, err := l.shows(r.Room); err != nil || shown {
+		if shown, err := l.shows(r.Room, mine); err != nil || shown {
 			return shown, err
 		}
 	}
 	return false, nil
 }
 
-// shows says whether the caller may know who is in a room.
-func (l *lookout) shows(room roomserver.RoomNID) (bool, error) {
-	if l.mine[room] {
+// shows says whether who is in some rooms may know who is in a room.
+func (l *lookout) shows(room roomserver.RoomNID, mine map[roomserver.RoomNID]bool) (bool, error) {
+	if mine[room] {
 		return true, nil
 	}
 	shown, known := l.public[room]

@@ -67,6 +67,7 @@ func TestPeople(t *testing.T) {
 		check(eve, "@friend", friend)
 		check(eve, "friend:example.org", friend)
 		check(eve, "eve")
+		check(public, "maxine", public)
 		check(eve, "stranger")
 		check(eve, "")
 		check(eve, "@")

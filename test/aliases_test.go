@@ -83,17 +83,29 @@ func TestRoomDirectory(t *testing.T) {
 		if want := []string{kitchen, hall}; !sameSet(found, want) {
 			t.Errorf("the search finds %v, want %v", found, want)
 		}
-		var paged []string
-		for query := "?limit=1"; ; {
-			page := bob.Reads("/publicRooms" + query)
-			paged = append(paged, page.At("chunk").Texts("room_id")...)
-			if page.At("next_batch").Text() == "" || len(paged) > 5 {
-				break
+		pages := func(query, turn string) (paged []string, last *story.Answer) {
+			for {
+				last = bob.Reads("/publicRooms?limit=1" + query)
+				paged = append(paged, last.At("chunk").Texts("room_id")...)
+				if n := last.At("total_room_count_estimate").Int(); n != 3 {
+					t.Errorf("a page of the directory says that there are %d rooms", n)
+				}
+				if last.At(turn).Text() == "" || len(paged) > 5 {
+					return paged, last
+				}
+				query = "&since=" + last.At(turn).Text()
 			}
-			query = "?limit=1&since=" + page.At("next_batch").Text()
 		}
-		if !sameSet(paged, []string{kitchen, garden, hall}) {
+		paged, last := pages("", "next_batch")
+		if !slices.Equal(paged, all.Texts("room_id")) {
 			t.Errorf("page by page the directory is %v", paged)
+		}
+		back, first := pages("&since="+last.At("prev_batch").Text(), "prev_batch")
+		if slices.Reverse(back); !slices.Equal(back, paged[:2]) {
+			t.Errorf("page by page backwards the directory is %v, and forwards %v", back, paged)
+		}
+		if again, _ := pages("&since="+first.At("next_batch").Text(), "next_batch"); !slices.Equal(again, paged[1:]) {
+			t.Errorf("from the first page on the directory is %v, and at first was %v", again, paged)
 		}
 		visibility := story.Path("directory", "list", "room", kitchen)
 		if got := hs.Nobody().Reads(visibility).At("visibility").Text(); got != "public" {

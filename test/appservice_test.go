@@ -315,8 +315,20 @@ func TestABridgeIsAskedForUsersAndAliases(t *testing.T) {
 				t.Errorf("a room that is %s: the directory of %s is %s", visibility, instance, rooms)
 			}
 		}
-		if rooms := alice.Must("POST", "/publicRooms", `{}`); len(rooms.At("chunk").List()) != 0 {
-			t.Errorf("the directory is %s", rooms)
+		bot.Must("PUT", list, `{"visibility":"public"}`)
+		for body, want := range map[string]int{`{}`: 0, `{"include_all_networks":true}`: 1} {
+			if rooms := alice.Must("POST", "/publicRooms", body); len(rooms.At("chunk").List()) != want {
+				t.Errorf("the directory by %s is %s", body, rooms)
+			}
+		}
+
+		home := alice.CreatesRoom()
+		alice.IsRefused(matrix.CodeExclusive, 400, "PUT", "/directory/room/%23_bridge_home:localhost", `{"room_id":"`+home+`"}`)
+		bot.Must("PUT", "/directory/room/%23_bridge_home:localhost", `{"room_id":"`+home+`"}`)
+		bot.IsRefused(matrix.CodeNotFound, 404, "PUT", "/directory/room/%23_bridge_none:localhost", `{"room_id":"!none:localhost"}`)
+		bot.Must("POST", as("@_bridge_7:localhost", "/account/deactivate"), `{}`)
+		if a := bot.Does("GET", as("@_bridge_7:localhost", "/account/whoami"), nil); a.Status == 200 {
+			t.Errorf("the account that the bridge ended is %s", a)
 		}
 		users := thirdPartyList(t, b.hs.URL+"/_matrix/client/v3/thirdparty/user/pigeon?ring=7", alice.Token)
 		if len(users) != 1 || users[0]["userid"] != "@_bridge_7:localhost" {

@@ -163,3 +163,20 @@ func overtakesTheRoom(t *testing.T, dsn string, through func(*story.Server, *sto
 	alice.Must("POST", story.Path("join", room)+"?via="+string(f.Name), `{}`)
 	alice.Sees(room, "hello, newcomer")
 }
+
+// TestJoiningARoomOfAnUnknownVersion is about a room whose version this server does not know. The client is told it.
+//
+// Spec: CS "Other error codes", M_INCOMPATIBLE_ROOM_VERSION.
+func TestJoiningARoomOfAnUnknownVersion(t *testing.T) {
+	t.Parallel()
+	federated(t, func(t *testing.T, a, _ *story.Server) {
+		alice, f := a.User("alice"), story.NewForeign(t)
+		f.Handle("GET /_matrix/federation/v1/make_join/{room}/{user}", func(w http.ResponseWriter, _ *http.Request) {
+			f.Answers(w, 400, map[string]any{"errcode": "M_INCOMPATIBLE_ROOM_VERSION", "error": "too new", "room_version": "net.example.99"})
+		})
+		refused := alice.IsRefused(matrix.CodeIncompatibleRoomVersion, 400, "POST", "/join/!new:"+string(f.Name)+"?via="+string(f.Name), `{}`)
+		if refused.At("room_version").Text() != "net.example.99" {
+			t.Errorf("alice is told %s", refused)
+		}
+	})
+}

@@ -72,6 +72,9 @@ func TestWhoMayInvite(t *testing.T) {
 		alice.SetsState(room, "m.room.power_levels", "", raised)
 		bob.IsRefused(matrix.CodeForbidden, 403, "POST", story.Path("rooms", room, "invite"), map[string]any{"user_id": carol.ID})
 		alice.Invites(room, carol)
+		alice.IsRefused(matrix.CodeThreepidDenied, 403, "POST", story.Path("rooms", room, "invite"),
+			`{"id_server":"id.example.org","id_access_token":"x","medium":"email","address":"dan@example.org"}`)
+		alice.IsRefused(matrix.CodeMissingParam, 400, "POST", story.Path("rooms", room, "invite"), `{}`)
 	})
 }
 
@@ -135,6 +138,7 @@ func TestKickBanUnban(t *testing.T) {
 		bob.Waits("the ban", func(a story.JSON) bool { return a.At("rooms", "leave", room).There() })
 		bob.IsRefused(matrix.CodeForbidden, 403, "POST", story.Path("join", room), `{}`)
 		alice.IsRefused(matrix.CodeForbidden, 403, "POST", story.Path("rooms", room, "invite"), map[string]any{"user_id": bob.ID})
+		alice.IsRefused(matrix.CodeForbidden, 403, "POST", story.Path("rooms", room, "kick"), map[string]any{"user_id": bob.ID}) // which would lift the ban
 		carol.IsRefused(matrix.CodeForbidden, 403, "POST", story.Path("rooms", room, "unban"), map[string]any{"user_id": bob.ID})
 		alice.Unbans(room, bob)
 		bob.Joins(room)

@@ -102,7 +102,11 @@ func toldUser(server matrix.ServerName, err error) error {
 	var refused *peer.Refused
 	switch {
 	case errors.As(err, &refused) && refused.Status >= 400 && refused.Status < 500 && refused.Status != http.StatusUnauthorized:
-		return matrix.E(refused.Fault.Code, "%s says: %s", server, refused.Fault.Message).WithStatus(refused.Status)
+		told := matrix.E(refused.Fault.Code, "%s says: %s", server, refused.Fault.Message).WithStatus(refused.Status)
+		if version, is := refused.Fault.Fields["room_version"].(string); is && told.Code == matrix.CodeIncompatibleRoomVersion {
+			told = told.With("room_version", version)
+		}
+		return told
 	case errors.As(err, &refused):
 		return matrix.E(matrix.CodeUnknown, "%s answers with an error", server).WithStatus(http.StatusBadGateway)
 	case errors.Is(err, peer.ErrNotAdmitted):
