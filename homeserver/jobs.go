@@ -56,6 +56,7 @@ func (s *Server) makeJobs() error {
 		}},
 		store.JobHandler{Kind: roomserver.RedactRelatedJob, Do: s.rooms.RedactRelated, Parallel: 2},
 		store.JobHandler{Kind: roomserver.JobForget, Parallel: 2, Do: s.rooms.ForgetRedacted},
+		store.JobHandler{Kind: roomserver.JobAbandoned, Parallel: 2, Do: s.rooms.ForgetEntry},
 		store.JobHandler{Kind: roomserver.JobSticky, Parallel: 2, Do: s.rooms.ReviewSticky},
 		store.JobHandler{Kind: policy.JobTask, Parallel: 2, Do: s.policy.DoTask},
 		store.JobHandler{Kind: roomserver.JobGuests, Do: func(ctx context.Context, j store.Job) error {

@@ -18,12 +18,13 @@ const expectTime = 30 * time.Second
 // may send what happens there before it is known here: from now on that is to be kept until done is called, and received
 // then if the room was entered.
 func (r *Rooms) Expect(ctx context.Context, id matrix.RoomID, v *rules.Version) (done func(), err error) {
-	nid, err := r.begin(ctx, id, v)
-	if err != nil {
-		return nil, fmt.Errorf("make room %s known: %w", id, err)
+	nid, holder := RoomNID(0), randomText()
+	for there := false; !there && err == nil; {
+		if nid, err = r.begin(ctx, id, v); err == nil {
+			there, err = r.expect(ctx, nid, id, holder)
+		}
 	}
-	holder := randomText()
-	if err := r.expect(ctx, nid, holder); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("note that room %s is about to be entered: %w", id, err)
 	}
 	held, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -34,14 +35,42 @@ func (r *Rooms) Expect(ctx context.Context, id matrix.RoomID, v *rules.Version) 
 		keeping.Wait()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), expectTime)
 		defer cancel()
-		if err := r.db.Update(ctx, func(tx *store.Tx) error { return unexpectRoom(tx, nid, holder) }); err != nil {
+		if err := r.expectNoMore(ctx, nid, id, holder); err != nil {
 			r.log.Warn("that a room is about to be entered ends by itself", "room", id, "error", err)
 		}
 	}), nil
 }
 
-func (r *Rooms) expect(ctx context.Context, room RoomNID, holder string) error {
-	return r.db.Update(ctx, func(tx *store.Tx) error { return expectRoom(tx, room, holder, expectTime.Milliseconds()) })
+// expect notes who is about to enter a room, and the job for the case that they do not; false: what was kept of the room
+// was removed just now.
+func (r *Rooms) expect(ctx context.Context, room RoomNID, id matrix.RoomID, holder string) (there bool, err error) {
+	err = r.db.Update(ctx, func(tx *store.Tx) error {
+		heads, err := readHeads(tx, []int64{int64(room)}, true)
+		if there = len(heads) > 0; !there || err != nil {
+			return err
+		}
+		if heads[0].seq == 0 {
+			if err := tx.Enqueue(store.Job{Kind: JobAbandoned, Key: string(id), Delay: entryKept}); err != nil {
+				return err
+			}
+		}
+		return expectRoom(tx, room, holder, expectTime.Milliseconds())
+	})
+	return there, err
+}
+
+// expectNoMore takes the note back, and the job where the room was entered.
+func (r *Rooms) expectNoMore(ctx context.Context, room RoomNID, id matrix.RoomID, holder string) error {
+	return r.db.Update(ctx, func(tx *store.Tx) error {
+		inside, err := serverIn(tx, room, r.server)
+		if err == nil && inside {
+			err = tx.Withdraw(JobAbandoned, string(id))
+		}
+		if err != nil {
+			return err
+		}
+		return unexpectRoom(tx, room, holder)
+	})
 }
 
 // keepExpecting renews the note until the context ends.
@@ -53,7 +82,8 @@ func (r *Rooms) keepExpecting(ctx context.Context, room RoomNID, holder string) 
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := r.expect(ctx, room, holder); err != nil && ctx.Err() == nil {
+			err := r.db.Update(ctx, func(tx *store.Tx) error { return expectRoom(tx, room, holder, expectTime.Milliseconds()) })
+			if err != nil && ctx.Err() == nil {
 				r.log.Warn("note that a room is about to be entered", "room", int64(room), "error", err)
 			}
 		}

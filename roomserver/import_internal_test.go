@@ -10,6 +10,7 @@ import (
 
 	"astrocyte/matrix"
 	"astrocyte/roomserver/rules"
+	"astrocyte/store"
 	"astrocyte/testkit"
 )
 
@@ -125,4 +126,96 @@ func TestImportThatEndsHalfWay(t *testing.T) {
 			t.Errorf("to enter once more: %v", err)
 		}
 	})
+}
+
+// TestAbandonedEntryIsForgotten has an entry cut short, by which a room is partly known. When nobody has tried again it is
+// removed, and can be entered as ever; a room that was entered stays.
+func TestAbandonedEntryIsForgotten(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		ctx := t.Context()
+		a, b := openSite(t, "a.example", testkit.SQLite(t)), openSite(t, "b.example", dsn)
+		room, err := a.Create(ctx, Creation{Creator: "@creator:a.example", Version: "12", Preset: PublicChat})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 20 {
+			user := matrix.UserID(fmt.Sprintf("@u%d:a.example", i))
+			if _, err := a.SetMembership(ctx, Change{Room: room, Sender: user, Target: user, Membership: matrix.Join}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		forgets := func() {
+			t.Helper()
+			if err := b.ForgetEntry(ctx, store.Job{Kind: JobAbandoned, Key: string(room)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v, _ := rules.ByID("12")
+		done, err := b.Expect(ctx, room, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j := a.lets(b, room, "@bob:b.example")
+		broken := errors.New("the line is broken")
+		whole := j.Parts
+		j.Parts = breaksOff(whole, 1, broken)
+		if err := b.Import(ctx, j); !errors.Is(err, broken) {
+			t.Fatalf("an answer that breaks off: %v", err)
+		}
+		kept := b.leftOf(room)
+		if kept == 0 {
+			t.Fatal("nothing was kept of the entry")
+		}
+		forgets()
+		if n := b.leftOf(room); n != kept {
+			t.Errorf("while it is being entered %d rows are left of %d", n, kept)
+		}
+		done()
+		forgets()
+		if n := b.leftOf(room); n != 0 {
+			t.Errorf("%d rows are left", n)
+		}
+		forgets() // as after a crash
+		if done, err = b.Expect(ctx, room, v); err != nil {
+			t.Fatal(err)
+		}
+		j.Parts = whole
+		if err := b.Import(ctx, j); err != nil {
+			t.Fatal(err)
+		}
+		done()
+		forgets()
+		b.checkMembers(room)
+		if x, y := a.stateOf(room), b.stateOf(room); !maps.Equal(x, y) {
+			t.Errorf("the states are\n%v\n%v", x, y)
+		}
+	})
+}
+
+// leftOf counts the rows that this site has of the inside of a room.
+func (s *site) leftOf(room matrix.RoomID) (n int) {
+	s.t.Helper()
+	err := s.db.View(s.t.Context(), func(tx *store.Tx) error {
+		n = 0
+		nid, known, err := s.NID(tx, room)
+		if err != nil || !known {
+			return err
+		}
+		heads, err := readHeads(tx, []int64{int64(nid)}, false)
+		if err != nil {
+			return err
+		}
+		users, servers, err := membersElsewhere(tx, nid, s.server, 1000)
+		if err != nil {
+			return err
+		}
+		events, err := eventsAfter(tx, nid, 0, 1000)
+		n = len(heads) + len(users) + len(servers) + len(events)
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return n
 }

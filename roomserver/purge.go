@@ -131,24 +131,31 @@ func (r *Rooms) Vanish(ctx context.Context, id matrix.RoomID) error {
 		if _, err := readHeads(tx, []int64{int64(nid)}, true); err != nil { // waits for a batch that writes to the room
 			return err
 		}
-		locals, err := r.LocalMembers(tx, nid)
-		if err != nil {
-			return err
-		}
-		users := make([]matrix.UserID, len(locals))
-		for i, m := range locals {
-			users[i] = m.User
-		}
-		if err := deleteRoom(tx, nid, users); err != nil {
+		if err := r.vanish(tx, nid); err != nil {
 			return fmt.Errorf("make room %s vanish: %w", id, err)
-		}
-		for _, vanished := range r.purge.Vanished {
-			if err := vanished(tx, nid); err != nil {
-				return err
-			}
 		}
 		return nil
 	})
+}
+
+func (r *Rooms) vanish(tx *store.Tx, room RoomNID) error {
+	locals, err := r.LocalMembers(tx, room)
+	if err != nil {
+		return err
+	}
+	users := make([]matrix.UserID, len(locals))
+	for i, m := range locals {
+		users[i] = m.User
+	}
+	if err := deleteRoom(tx, room, users); err != nil {
+		return err
+	}
+	for _, vanished := range r.purge.Vanished {
+		if err := vanished(tx, room); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Purge removes some events of a room that has vanished, those after a number, and tells how far it came; 0: to the

@@ -101,7 +101,7 @@ func (b *batch) takeOver(h *head, v *rules.Version, c *Creation, creators []matr
 			if c.Levels, err = carriedLevels(v, e, slices.Concat(creators, []matrix.UserID{c.Creator})); err != nil {
 				return err
 			}
-			if err := c.raise(v, e.Content()); err != nil {
+			if err := c.raise(v); err != nil {
 				return err
 			}
 			continue
@@ -131,12 +131,9 @@ func (b *batch) takeOver(h *head, v *rules.Version, c *Creation, creators []matr
 }
 
 // carriedLevels are the old power levels as the new version may have them: from version 12 the creators
-// stand above them, and are not in them.
+// stand above them, and are not in them. What old versions let be something else is integers.
 func carriedLevels(v *rules.Version, e *Event, creators []matrix.UserID) (map[string]json.RawMessage, error) {
-	var levels map[string]json.RawMessage
-	if err := json.Unmarshal(e.Content(), &levels); err != nil {
-		return nil, fmt.Errorf("read the power levels: %w", err)
-	}
+	levels := e.IntegerLevels()
 	var users map[matrix.UserID]json.RawMessage
 	if raw, ok := levels["users"]; ok && v.PrivilegedCreators {
 		if err := json.Unmarshal(raw, &users); err != nil {
@@ -156,9 +153,13 @@ func carriedLevels(v *rules.Version, e *Event, creators []matrix.UserID) (map[st
 
 // raise gives who upgrades a room the power to set all of its state. At the end the levels are as they
 // were. From version 12 on the creator has all power anyway.
-func (c *Creation) raise(v *rules.Version, end json.RawMessage) error {
+func (c *Creation) raise(v *rules.Version) error {
 	if v.PrivilegedCreators {
 		return nil
+	}
+	end, err := json.Marshal(c.Levels)
+	if err != nil {
+		return fmt.Errorf("write the power levels: %w", err)
 	}
 	var content struct {
 		Users   map[matrix.UserID]int64 `json:"users"`
@@ -167,8 +168,8 @@ func (c *Creation) raise(v *rules.Version, end json.RawMessage) error {
 		State   int64                   `json:"state_default"`
 		Ban     int64                   `json:"ban"`
 	}
-	if json.Unmarshal(end, &content) != nil {
-		return nil // levels that are no numbers are refused where they are sent
+	if err := json.Unmarshal(end, &content); err != nil {
+		return fmt.Errorf("read the power levels: %w", err)
 	}
 	own, named := content.Users[c.Creator]
 	if !named {
@@ -267,12 +268,9 @@ func (b *batch) restrict(h *head, user matrix.UserID) error {
 	if err != nil || pl == nil {
 		return err
 	}
-	var content map[string]json.RawMessage
-	if err := json.Unmarshal(pl.Content(), &content); err != nil {
-		return fmt.Errorf("read the power levels: %w", err)
-	}
+	content := pl.IntegerLevels()
 	level := func(name string) int64 {
-		var n int64 // what is no number counts as 0: it is replaced by one
+		var n int64 // what is not there counts as 0
 		if json.Unmarshal(content[name], &n) != nil {
 			return 0
 		}
