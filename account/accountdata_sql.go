@@ -83,6 +83,17 @@ func writeDatum(tx *store.Tx, user matrix.UserID, d AccountDatum) error {
 	return err
 }
 
+// ForgetRoom removes the account data that users have of a room, which is about to be removed.
+func ForgetRoom(tx *store.Tx, room matrix.RoomID, users []matrix.UserID) error {
+	shards := make([]int64, len(users))
+	for i, u := range users {
+		shards[i] = u.Shard()
+	}
+	_, err := tx.Exec(`DELETE FROM account_data WHERE ushard {IN $1 INT8} AND user_id {IN $2 TEXT} AND room_id = $3`,
+		store.List(shards), store.List(users), string(room))
+	return err
+}
+
 // typesThere tells which of the types of global account data a user has.
 func typesThere(tx *store.Tx, user matrix.UserID, types []string) ([]string, error) {
 	return store.Select(tx, func(r store.Row) (tp string, err error) { return tp, r.Scan(&tp) }, `SELECT type FROM account_data

@@ -55,6 +55,9 @@ func New(o Options) *Ephemeral {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Rooms != nil {
+		o.Rooms.OnPurge(roomserver.PurgeHooks{Emptied: []func(*store.Tx, roomserver.RoomNID, int) (int, error){emptied}})
+	}
 	node := rand.Int64N(1<<60) + 1
 	return &Ephemeral{
 		db: o.DB, bus: o.Bus, rooms: o.Rooms, log: o.Log, now: o.Now,

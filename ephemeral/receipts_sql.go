@@ -128,6 +128,17 @@ func (e *Ephemeral) ReadUpTo(tx *store.Tx, user matrix.UserID, rooms []roomserve
 	return out, err
 }
 
+// emptied removes receipts of a room that is being removed: a hook for package roomserver.
+func emptied(tx *store.Tx, room roomserver.RoomNID, most int) (int, error) {
+	users, err := store.Select(tx, func(r store.Row) (u matrix.UserID, err error) { return u, r.Scan(&u) }, `
+		SELECT DISTINCT user_id FROM receipts WHERE shard = $1 AND room_nid = $2 ORDER BY user_id LIMIT $3`, room.Shard(), int64(room), int64(most))
+	if err != nil || len(users) == 0 {
+		return 0, err
+	}
+	_, err = tx.Exec(`DELETE FROM receipts WHERE shard = $1 AND room_nid = $2 AND user_id {IN $3 TEXT}`, room.Shard(), int64(room), store.List(users))
+	return len(users), err
+}
+
 // forget removes the receipts of a user, whose account ends.
 func forget(tx *store.Tx, user matrix.UserID, rooms []int64) error {
 	_, err := tx.Exec(`DELETE FROM receipts WHERE (shard, room_nid) IN {NIDS $1} AND user_id = $2`, store.List(rooms), string(user))

@@ -59,6 +59,11 @@ func (s *Server) makeParts(ctx context.Context) error {
 		KeepRedacted: time.Duration(c.Rooms.KeepRedacted),
 		Notices:      c.NoticesFrom(), MayInvite: s.accounts.MayInvite, Now: s.now, Log: s.logOf("rooms"),
 	})
+	s.rooms.OnPurge(roomserver.PurgeHooks{Deserted: []func(*store.Tx, roomserver.RoomNID, matrix.RoomID, []matrix.UserID) error{
+		func(tx *store.Tx, _ roomserver.RoomNID, id matrix.RoomID, users []matrix.UserID) error {
+			return account.ForgetRoom(tx, id, users)
+		},
+	}})
 	s.runs("rooms", s.rooms.Run)
 	s.makeRemote()
 	s.policy = policy.New(policy.Options{

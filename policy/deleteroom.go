@@ -35,7 +35,7 @@ type Deleted struct {
 	Aliases []matrix.RoomAlias `json:"local_aliases"`
 	NewRoom *matrix.RoomID     `json:"new_room_id"`
 
-	After matrix.UserID `json:"after,omitempty"` // the last who was made to leave
+	After matrix.UserID `json:"after,omitempty"` // the last who was made to leave, and then who has lost what they had of the room
 	Pos   int64         `json:"pos,omitempty"`   // what came up to it has to be told to others before it is removed
 	Since int64         `json:"since,omitempty"` // milliseconds: when that began
 	Event int64         `json:"event,omitempty"` // the last that was removed
@@ -136,8 +136,11 @@ func (p *Policy) deleteStep(ctx context.Context, t *Task, wish *Deletion, done *
 		if err != nil {
 			return false, err
 		}
-		done.Phase = phaseVanish
+		done.Phase, done.After = phaseVanish, ""
 	case phaseVanish:
+		if done.After, err = p.rooms.Desert(ctx, wish.Room, done.After); err != nil || done.After != "" {
+			return err == nil, err
+		}
 		done.Phase = phasePurge
 		return true, p.rooms.Vanish(ctx, wish.Room)
 	case phasePurge:

@@ -23,6 +23,32 @@ func eachSum(tx *store.Tx, user matrix.UserID, rooms []roomserver.RoomNID, fn fu
 		user.Shard(), string(user), store.List(rooms))
 }
 
+// deserted removes what users of a room that is about to be removed have of it: a hook for package roomserver.
+func (p *Push) deserted(tx *store.Tx, room roomserver.RoomNID, id matrix.RoomID, users []matrix.UserID) error {
+	shards := make([]int64, len(users))
+	for i, u := range users {
+		shards[i] = u.Shard()
+	}
+	if _, err := tx.Exec(`DELETE FROM unread WHERE ushard {IN $1 INT8} AND user_id {IN $2 TEXT} AND room_nid = $3`,
+		store.List(shards), store.List(users), int64(room)); err != nil {
+		return err
+	}
+	_, err := tx.Exec(`DELETE FROM thread_subscriptions WHERE ushard {IN $1 INT8} AND user_id {IN $2 TEXT} AND room_id = $3`,
+		store.List(shards), store.List(users), string(id))
+	tx.AfterCommit(func() { p.drop(room, users) })
+	return err
+}
+
+// drop forgets what was counted of a room.
+func (p *Push) drop(room roomserver.RoomNID, users []matrix.UserID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, u := range users {
+		delete(p.dirty, sumKey{u, room})
+		p.sums.Delete(sumKey{u, room})
+	}
+}
+
 // flush writes what was counted.
 func (p *Push) flush(ctx context.Context) {
 	p.mu.Lock()

@@ -75,7 +75,7 @@ func New(o Options) *Push {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Push{
+	p := &Push{
 		db: o.DB, rooms: o.Rooms, readUpTo: o.ReadUpTo, log: o.Log, now: o.Now,
 		bus: o.Bus, gateways: newGateways(o.Egress, o.Now),
 		defaults: NewDefaults(o.Extras), threads: o.Extras.Threads,
@@ -83,6 +83,12 @@ func New(o Options) *Push {
 		sums:     lru.New[sumKey, *sum](sumsMost),
 		dirty:    make(map[sumKey]*sum),
 	}
+	if o.Rooms != nil {
+		o.Rooms.OnPurge(roomserver.PurgeHooks{
+			Deserted: []func(*store.Tx, roomserver.RoomNID, matrix.RoomID, []matrix.UserID) error{p.deserted},
+		})
+	}
+	return p
 }
 
 // Run follows the stream, sends to gateways and writes what was counted, until ctx ends.

@@ -27,12 +27,18 @@ type Purged struct {
 type PurgeHooks struct {
 	Purged   []func(tx *store.Tx, gone []Purged) error
 	Vanished []func(tx *store.Tx, room RoomNID) error
+	// Deserted forget what some users of ours had of a room that is about to vanish.
+	Deserted []func(tx *store.Tx, room RoomNID, id matrix.RoomID, users []matrix.UserID) error
+	// Emptied remove what else there is of a room that has vanished, at most so many rows, and tell how many these were.
+	Emptied []func(tx *store.Tx, room RoomNID, most int) (int, error)
 }
 
 // OnPurge adds hooks, before anything runs.
 func (r *Rooms) OnPurge(h PurgeHooks) {
 	r.purge.Purged = append(r.purge.Purged, h.Purged...)
 	r.purge.Vanished = append(r.purge.Vanished, h.Vanished...)
+	r.purge.Deserted = append(r.purge.Deserted, h.Deserted...)
+	r.purge.Emptied = append(r.purge.Emptied, h.Emptied...)
 }
 
 // drop removes events, and what others know of them. These look after the events are gone: a follower that has read
@@ -120,6 +126,33 @@ func (r *Rooms) Passed(ctx context.Context, pos int64) (passed bool, err error) 
 	return passed, err
 }
 
+// Desert has some users of ours, those after one of them, lose what they have of a room that is about to vanish, and tells
+// who was the last; empty: there are no more.
+func (r *Rooms) Desert(ctx context.Context, id matrix.RoomID, after matrix.UserID) (last matrix.UserID, err error) {
+	err = r.db.Update(ctx, func(tx *store.Tx) error {
+		last = ""
+		nid, known, err := r.NID(tx, id)
+		if err != nil || !known {
+			return err
+		}
+		users, err := localsEver(tx, nid, r.server, after, purgeStep)
+		if err != nil || len(users) == 0 {
+			return err
+		}
+		last = users[len(users)-1]
+		for _, deserted := range r.purge.Deserted {
+			if err := deserted(tx, nid, id, users); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("forget what users have of room %s: %w", id, err)
+	}
+	return last, nil
+}
+
 // Vanish takes a room that no user of ours is in out of what anybody can see, in one step. What is left of it is
 // removed by Purge. The room's number stays its own: who joins it by another server later finds a new beginning.
 func (r *Rooms) Vanish(ctx context.Context, id matrix.RoomID) error {
@@ -175,7 +208,8 @@ func (r *Rooms) Purge(ctx context.Context, id matrix.RoomID, after int64) (last 
 			return err
 		}
 		if len(gone) == 0 {
-			return state.Purge(tx, nid.Shard(), int64(nid))
+			last, err = r.empty(tx, nid, after)
+			return err
 		}
 		last = gone[len(gone)-1].NID
 		if err := r.drop(tx, nid, gone); err != nil {
@@ -187,6 +221,17 @@ func (r *Rooms) Purge(ctx context.Context, id matrix.RoomID, after int64) (last 
 		return 0, fmt.Errorf("purge room %s: %w", id, err)
 	}
 	return last, nil
+}
+
+// empty removes some of what a room without events has left, and gives the number after which there were none; 0: that
+// was all.
+func (r *Rooms) empty(tx *store.Tx, room RoomNID, after int64) (int64, error) {
+	for _, emptied := range r.purge.Emptied {
+		if n, err := emptied(tx, room, purgeStep); n > 0 || err != nil {
+			return max(after, 1), err
+		}
+	}
+	return 0, state.Purge(tx, room.Shard(), int64(room))
 }
 
 // Bound is up to where a room's history is purged: before an event, or before a time.

@@ -16,6 +16,13 @@ func localsIn(tx *store.Tx, room RoomNID, server matrix.ServerName, after matrix
 		ORDER BY user_id LIMIT $5`, room.Shard(), int64(room), string(after), oursLike(server), int64(limit))
 }
 
+// localsEver lists users of this server who are or were in a room, or invited, after one of them.
+func localsEver(tx *store.Tx, room RoomNID, server matrix.ServerName, after matrix.UserID, limit int) ([]matrix.UserID, error) {
+	return store.Select(tx, func(r store.Row) (u matrix.UserID, err error) { return u, r.Scan(&u) }, `
+		SELECT user_id FROM members WHERE shard = $1 AND room_nid = $2 AND user_id > $3 AND user_id LIKE $4 ESCAPE '\'
+		ORDER BY user_id LIMIT $5`, room.Shard(), int64(room), string(after), oursLike(server), int64(limit))
+}
+
 // deleteRoom takes a room out of what anybody can see: without its head nothing of it can be read.
 func deleteRoom(tx *store.Tx, room RoomNID, locals []matrix.UserID) error {
 	shards := make([]int64, len(locals))

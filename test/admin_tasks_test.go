@@ -72,6 +72,40 @@ func TestAdministratorDeletesARoom(t *testing.T) {
 	})
 }
 
+// TestPurgedRoomBeginsAnew: who comes into a room again that was removed has nothing of what they had of it.
+func TestPurgedRoomBeginsAnew(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		a := story.StartAs(t, matrix.ServerName(story.OwnAddress(t)), testkit.SQLite(t))
+		b := story.StartAs(t, matrix.ServerName(story.OwnAddress(t)), dsn, withSecret)
+		alice, bob, root := a.User("alice"), b.User("bob"), administrator(t, b, "root")
+		room := alice.CreatesRoom()
+		joinsVia(bob, room, a)
+		last := ""
+		for i := range 20 {
+			last = alice.Says(room, fmt.Sprint("line ", i))
+		}
+		bob.Sees(room, "line 19")
+		bob.Must("POST", story.Path("rooms", room, "receipt", "m.read", last), `{}`)
+		alice.Waits("bob's receipt", hasReceipt(room, last, "m.read", bob.ID))
+		bob.Must("PUT", story.Path("user", bob.ID, "rooms", room, "account_data", "org.example.note"), `{"note":"mine"}`)
+
+		id := root.Must("DELETE", adminV2+"rooms/"+room, `{}`).At("delete_id").Text()
+		if end := ends(root, adminV2+"rooms/delete_status/"+id); end.At("status").Text() != "complete" {
+			t.Fatalf("the deletion ended as %s", end)
+		}
+		joinsVia(bob, room, a)
+		bob.IsRefused(matrix.CodeNotFound, 404, "GET", story.Path("user", bob.ID, "rooms", room, "account_data", "org.example.note"), nil)
+		fresh := alice.Says(room, "welcome back")
+		bob.Sees(room, "welcome back")
+		if n := bob.SyncsFrom("").At("rooms", "join", room, "unread_notifications", "notification_count").Int(); n == 0 {
+			t.Error("bob has nothing to read")
+		}
+		bob.Must("POST", story.Path("rooms", room, "receipt", "m.read", fresh), `{}`)
+		alice.Waits("bob's new receipt", hasReceipt(room, fresh, "m.read", bob.ID))
+	})
+}
+
 func TestAdministratorBlocksARoom(t *testing.T) {
 	t.Parallel()
 	testkit.Each(t, func(t *testing.T, dsn string) {
