@@ -169,6 +169,12 @@ func (a *Accounts) Deactivate(ctx context.Context, user matrix.UserID, erase boo
 	})
 }
 
+// Erased says whether a user of this server wanted to be erased when their account ended.
+func (a *Accounts) Erased(tx *store.Tx, user matrix.UserID) (bool, error) {
+	u, _, err := readUser(tx, user)
+	return u.Erased, err
+}
+
 // Flag is something an administrator sets on an account.
 type Flag string
 

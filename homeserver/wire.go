@@ -57,7 +57,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 	s.rooms = roomserver.New(roomserver.Options{
 		DB: s.db, Server: c.ServerName, KeyID: s.key.ID, Key: s.key.Private, Memory: int64(c.CacheMemory),
 		KeepRedacted: time.Duration(c.Rooms.KeepRedacted),
-		Notices:      c.NoticesFrom(), MayInvite: s.accounts.MayInvite, Now: s.now, Log: s.logOf("rooms"),
+		Notices:      c.NoticesFrom(), MayInvite: s.accounts.MayInvite, Erased: s.accounts.Erased, Now: s.now, Log: s.logOf("rooms"),
 	})
 	s.rooms.OnPurge(roomserver.PurgeHooks{Deserted: []func(*store.Tx, roomserver.RoomNID, matrix.RoomID, []matrix.UserID) error{
 		func(tx *store.Tx, _ roomserver.RoomNID, id matrix.RoomID, users []matrix.UserID) error {

@@ -94,7 +94,7 @@ func (e *ClientEvent) appendUnsigned(dst []byte) []byte {
 	if e.Membership != "" {
 		dst = appendMember(dst, `,"membership":`, string(e.Membership))
 	}
-	if e.Prev != nil {
+	if e.Prev != nil && !e.Bare {
 		dst = append(dst, `,"prev_content":`...)
 		dst = append(dst, e.Prev.shownContent()...)
 		dst = appendMember(dst, `,"prev_sender":`, string(e.Prev.Sender()))

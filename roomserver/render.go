@@ -48,6 +48,7 @@ type ClientEvent struct {
 	Bundle     *Bundle           // what others say about it; nil: nothing
 	At         int64             // milliseconds: when it is shown
 	StickyFor  int64             // milliseconds for which it is sticky from now on; 0: it is not
+	Bare       bool              // it is shown redacted, though nobody redacted it: its sender was erased
 }
 
 // Excerpt is some places of a room's timeline, with what the one who shows them knows already.
@@ -103,8 +104,8 @@ func (r *Rooms) renderExcerpt(tx *store.Tx, v Viewer, x Excerpt, look, others *s
 		if err != nil {
 			return nil, err
 		}
-		if seen == rules.VisibleInFull {
-			out = append(out, &ClientEvent{Event: e, Seq: it.Seq, Membership: membership})
+		if seen != rules.Hidden {
+			out = append(out, &ClientEvent{Event: e, Seq: it.Seq, Membership: membership, Bare: seen == rules.RedactedOnly})
 		}
 	}
 	if err := r.complete(tx, v, out); err != nil {
@@ -142,7 +143,7 @@ func (r *Rooms) complete(tx *store.Tx, v Viewer, events []*ClientEvent) error {
 	for _, e := range events {
 		e.At = now
 		e.Shown = e.Event.Event
-		if e.Because != nil {
+		if e.Because != nil || e.Bare {
 			e.Shown = e.Event.Event.Redact()
 		}
 		if v.Device != "" && e.Sender() == v.User && e.TxnDevice == v.Device {

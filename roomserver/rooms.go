@@ -50,7 +50,9 @@ type Options struct {
 	Notices matrix.UserID
 	// MayInvite refuses invites that their target, a user of ours, does not want; nil: none is refused.
 	MayInvite func(ctx context.Context, inviter, target matrix.UserID) error
-	Memory    int64 // bytes that the caches may hold
+	// Erased says whether a user of ours wanted to be erased when their account ended; nil: nobody did.
+	Erased func(tx *store.Tx, user matrix.UserID) (bool, error)
+	Memory int64 // bytes that the caches may hold
 	// KeepRedacted is how long what a redaction takes from an event stays in the database; 0: for ever.
 	KeepRedacted time.Duration
 	Now          func() time.Time
@@ -73,6 +75,7 @@ type Rooms struct {
 	parked       chan struct{} // who resolves a state over the budget
 	queue        chan *wish
 	invites      func(ctx context.Context, inviter, target matrix.UserID) error
+	erased       func(tx *store.Tx, user matrix.UserID) (bool, error)
 	remote       Remote
 	tellOutside  func(tx *store.Tx, at Passed, o *Outside) error
 	keepRedacted time.Duration
@@ -92,7 +95,7 @@ func New(o Options) *Rooms {
 		parked: make(chan struct{}, 1),
 		nids:   lru.New[matrix.RoomID, RoomNID](o.Memory / 16),
 		events: lru.New[int64, *Event](o.Memory * 5 / 16),
-		queue:  make(chan *wish, queueMost), keepRedacted: o.KeepRedacted, invites: o.MayInvite,
+		queue:  make(chan *wish, queueMost), keepRedacted: o.KeepRedacted, invites: o.MayInvite, erased: o.Erased,
 		remote: alone(), tellOutside: func(*store.Tx, Passed, *Outside) error { return nil },
 	}
 }

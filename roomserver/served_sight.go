@@ -16,6 +16,8 @@ type serverSight struct {
 	memo   map[int64]bool
 	users  []matrix.UserID // of the server, that are or were in the room
 	known  bool            // users were read
+
+	erasure *erasure // nil: not asked for yet
 }
 
 func (r *Rooms) serverSight(tx *store.Tx, h Head, server matrix.ServerName) *serverSight {
@@ -40,6 +42,9 @@ func (s *serverSight) show(e *Event) (*rules.Event, error) {
 func (s *serverSight) sees(e *Event) (bool, error) {
 	if e.Tuple != 0 && e.Status == statusOutlier {
 		return true, nil
+	}
+	if erased, err := s.erases(e); err != nil || erased {
+		return false, err
 	}
 	snap := e.SnapAfter
 	if snap == 0 {

@@ -22,6 +22,7 @@ type sight struct {
 	history     int64 // tuples; 0: no event ever had it
 	member      int64
 	memo        map[int64]glance
+	erasure     *erasure // nil: not asked for yet
 }
 
 // glance is what decides about the events at one state.
@@ -139,6 +140,9 @@ func (s *sight) sees(e *Event, it Item) (rules.Visibility, matrix.Membership, er
 		if err := s.lookBefore(&look, e); err != nil {
 			return rules.Hidden, "", err
 		}
+	}
+	if look.SenderErased, err = s.erases(e, g.membership); err != nil {
+		return rules.Hidden, "", err
 	}
 	if look.Type == "m.call.invite" {
 		if look.PublicJoin, err = s.public(it.Snap); err != nil {

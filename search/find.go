@@ -299,7 +299,7 @@ func (k *seeker) look(tx *store.Tx, list []found) ([]Hit, error) {
 	}
 	var hits []Hit
 	for _, f := range list {
-		if h := fits[f.nid]; shown[f.nid] != nil && shown[f.nid].Because == nil {
+		if h := fits[f.nid]; shown[f.nid] != nil && shown[f.nid].Because == nil && !shown[f.nid].Bare {
 			h.Event = shown[f.nid]
 			hits = append(hits, h)
 		}
