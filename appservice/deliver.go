@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"astrocyte/bus"
 	"astrocyte/roomserver"
 	"astrocyte/store"
 )
@@ -45,6 +46,9 @@ func (l *lane) run(ctx context.Context) error {
 			return nil, l.bring(ctx, events)
 		},
 	}
+	if l.service.Encrypts {
+		f.Hints = []bus.Kind{bus.User} // messages to devices, and keys
+	}
 	if l.service.ephemeral() {
 		f.Along = l.tellPassing
 	}
@@ -57,11 +61,24 @@ func (l *lane) follower() string { return "appservice " + l.service.ID }
 // beside gives positions at which there is something for the service that is in no timeline.
 func (l *lane) beside(tx *store.Tx, after int64, limit int) ([]int64, error) {
 	all, err := outsideAfter(tx, l.service.ID, after, limit)
-	if err != nil || !l.service.ephemeral() {
-		return all, err
+	if err != nil {
+		return nil, err
 	}
-	read, err := l.ephemeral.ReceiptPositions(tx, after, limit)
-	return append(all, read...), err
+	if l.service.ephemeral() {
+		read, err := l.ephemeral.ReceiptPositions(tx, after, limit)
+		if err != nil {
+			return nil, fmt.Errorf("look for receipts: %w", err)
+		}
+		all = append(all, read...)
+	}
+	if l.service.Encrypts {
+		keys, err := l.encryption.ServicePositions(tx, after, limit, l.service.ActsFor)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, keys...)
+	}
+	return all, nil
 }
 
 // bring sends some events that follow each other. A transaction that may have been sent before is sent
@@ -73,12 +90,18 @@ func (l *lane) bring(ctx context.Context, events []roomserver.Passed) error {
 			return err
 		}
 		if upto != 0 {
-			if err := l.send(ctx, part, upto); err != nil {
+			news, err := l.send(ctx, part, upto)
+			if err != nil {
 				return err
 			}
 			err = l.db.Update(ctx, func(tx *store.Tx) error {
 				if err := writeProgress(tx, l.service.ID, progress{upto, upto}); err != nil {
 					return err
+				}
+				if news.devices != nil {
+					if err := l.encryption.Took(tx, news.devices.taken); err != nil {
+						return err
+					}
 				}
 				return forgetOutside(tx, l.service.ID, upto)
 			})
@@ -119,23 +142,23 @@ func (l *lane) next(ctx context.Context, events []roomserver.Passed) (part []roo
 }
 
 // send sends what concerns the service of some events as one transaction, until it has taken it.
-func (l *lane) send(ctx context.Context, events []roomserver.Passed, upto int64) error {
+func (l *lane) send(ctx context.Context, events []roomserver.Passed, upto int64) (*transaction, error) {
 	news, err := l.concerning(ctx, events)
 	if err != nil || news.empty() {
-		return err
+		return news, err
 	}
 	if !l.takesTurn(ctx) {
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	defer l.endsTurn()
 	for pause := pauseLeast; ; pause = min(2*pause, pauseMost) {
 		taken, err := l.put(ctx, strconv.FormatInt(upto, 10), news, pause)
 		if err != nil || taken {
-			return err
+			return news, err
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		case <-time.After(pause):
 		}
 	}

@@ -28,6 +28,8 @@ type Service struct {
 	// Ephemeral says that it is told of typing, receipts and presence; EarlyEphemeral, that it is in the words of the
 	// proposal (MSC2409) that this was before.
 	Ephemeral, EarlyEphemeral bool
+	// Encrypts says that it is told of messages to devices, keys and devices (MSC3202), instead of asking by /sync.
+	Encrypts bool
 
 	asToken [sha256.Size]byte
 	hsToken string
@@ -59,6 +61,7 @@ type registration struct {
 	Ephemeral   bool     `yaml:"receive_ephemeral"`
 	Pushed      bool     `yaml:"push_ephemeral"` // as the proposal was to be called at last
 	Early       bool     `yaml:"de.sorunome.msc2409.push_ephemeral"`
+	Encrypts    bool     `yaml:"org.matrix.msc3202"`
 }
 
 type rule struct {
@@ -155,6 +158,7 @@ func Parse(text []byte, server matrix.ServerName) (*Service, error) {
 	}
 	s := &Service{ID: r.ID, RateLimited: r.RateLimited == nil || *r.RateLimited, Protocols: r.Protocols, hsToken: r.HSToken}
 	s.Ephemeral, s.EarlyEphemeral = r.Ephemeral || r.Pushed, r.Early
+	s.Encrypts = r.Encrypts
 	s.asToken = sha256.Sum256([]byte(r.ASToken))
 	if r.URL != nil && *r.URL != "" {
 		s.URL = strings.TrimSuffix(*r.URL, "/")

@@ -13,6 +13,7 @@ import (
 
 	"astrocyte/account"
 	"astrocyte/bus"
+	"astrocyte/e2ee"
 	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
@@ -27,7 +28,8 @@ type Options struct {
 	Accounts *account.Accounts
 	Rooms    *roomserver.Rooms
 	// Ephemeral has what is passed on of typing, receipts and presence.
-	Ephemeral *ephemeral.Ephemeral
+	Ephemeral  *ephemeral.Ephemeral
+	Encryption *e2ee.Encryption
 	// PresenceRoom is how many members a room has at most whose presence is told; 0: nobody's is.
 	PresenceRoom int
 	Services     []*Service
@@ -45,6 +47,7 @@ type Services struct {
 	client   *http.Client
 
 	ephemeral    *ephemeral.Ephemeral
+	encryption   *e2ee.Encryption
 	presenceRoom int
 }
 
@@ -55,7 +58,7 @@ func New(o Options) *Services {
 	}
 	return &Services{
 		db: o.DB, bus: o.Bus, accounts: o.Accounts, rooms: o.Rooms, all: o.Services, log: o.Log,
-		ephemeral: o.Ephemeral, presenceRoom: o.PresenceRoom,
+		ephemeral: o.Ephemeral, encryption: o.Encryption, presenceRoom: o.PresenceRoom,
 		client: &http.Client{
 			Transport:     &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, Proxy: http.ProxyFromEnvironment},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // it would get the token

@@ -17,6 +17,7 @@ import (
 type transaction struct {
 	events    []any
 	ephemeral []ephemeralEvent
+	devices   *deviceNews // nil: the service does not encrypt
 }
 
 // ephemeralEvent is an event that is in no timeline.
@@ -29,7 +30,9 @@ type ephemeralEvent struct {
 	Content any           `json:"content"`
 }
 
-func (t *transaction) empty() bool { return len(t.events) == 0 && len(t.ephemeral) == 0 }
+func (t *transaction) empty() bool {
+	return len(t.events) == 0 && len(t.ephemeral) == 0 && (t.devices == nil || t.devices.empty())
+}
 
 // write writes the transaction, in the words of the specification, of the proposal before it, or of both, as the
 // registration asks.
@@ -44,6 +47,9 @@ func (t *transaction) write(service *Service) ([]byte, error) {
 	if len(t.ephemeral) > 0 && service.EarlyEphemeral {
 		body["de.sorunome.msc2409.ephemeral"] = t.ephemeral
 	}
+	if t.devices != nil {
+		t.devices.write(body)
+	}
 	return json.Marshal(body)
 }
 
@@ -52,17 +58,26 @@ func (l *lane) concerning(ctx context.Context, passed []roomserver.Passed) (news
 	err = l.db.View(ctx, func(tx *store.Tx) error {
 		news = new(transaction)
 		look := newInterest(tx, l.rooms, l.service)
-		if news.events, err = l.events(look, passed); err != nil || !l.service.ephemeral() {
+		from, upto := passed[0].Pos, passed[len(passed)-1].Pos
+		var moves []move
+		if news.events, moves, err = l.events(look, passed); err != nil {
 			return err
 		}
-		news.ephemeral, err = l.receipts(look, passed[0].Pos, passed[len(passed)-1].Pos)
+		if l.service.ephemeral() {
+			if news.ephemeral, err = l.receipts(look, from, upto); err != nil {
+				return err
+			}
+		}
+		if l.service.Encrypts {
+			news.devices, err = l.devices(tx, from, upto, moves)
+		}
 		return err
 	})
 	return news, err
 }
 
-// events shows the events that concern the service.
-func (l *lane) events(look *interest, passed []roomserver.Passed) ([]any, error) {
+// events shows the events that concern the service, and tells who enters and leaves rooms by them.
+func (l *lane) events(look *interest, passed []roomserver.Passed) (all []any, moves []move, err error) {
 	nids, places := make([]int64, 0, len(passed)), make(map[int64]roomserver.Passed, len(passed))
 	for _, e := range passed {
 		if e.NID != 0 {
@@ -72,11 +87,11 @@ func (l *lane) events(look *interest, passed []roomserver.Passed) ([]any, error)
 	}
 	shown, err := l.rooms.RenderState(look.tx, roomserver.Viewer{}, nids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	news, err := readOutside(look.tx, l.service.ID, passed[0].Pos, passed[len(passed)-1].Pos)
 	if err != nil {
-		return nil, fmt.Errorf("read memberships elsewhere: %w", err)
+		return nil, nil, fmt.Errorf("read memberships elsewhere: %w", err)
 	}
 	for _, e := range shown {
 		at := places[e.NID]
@@ -85,18 +100,22 @@ func (l *lane) events(look *interest, passed []roomserver.Passed) ([]any, error)
 		}
 		concerned, err := look.in(e, at)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if concerned {
-			news = append(news, told{at.Pos, e})
+		if !concerned {
+			continue
+		}
+		news = append(news, told{at.Pos, e})
+		if m, is := moveOf(e, at); is && l.service.Encrypts {
+			moves = append(moves, m)
 		}
 	}
 	slices.SortFunc(news, func(a, b told) int { return cmp.Compare(a.pos, b.pos) })
-	all := make([]any, len(news))
+	all = make([]any, len(news))
 	for i, t := range news {
 		all[i] = t.event
 	}
-	return all, nil
+	return all, moves, nil
 }
 
 // receipts reads the receipts from one position to another of which the service is told. Private ones are its own users'.

@@ -58,16 +58,29 @@ func (v *vicinity) room(tx *store.Tx, id matrix.RoomID) (bool, error) {
 
 // user says whether the presence of a user concerns the service: the user is its own, or in a room with one of them.
 func (v *vicinity) user(tx *store.Tx, user matrix.UserID) (bool, error) {
-	if v.most == 0 || v.service.ActsFor(user) {
-		return v.most > 0, nil
+	if v.most == 0 {
+		return false, nil
+	}
+	return v.meets(tx, user, func(n nearness) bool { return n.people })
+}
+
+// shares says whether a user is one of the service's own, or shares a room with them.
+func (v *vicinity) shares(tx *store.Tx, user matrix.UserID) (bool, error) {
+	return v.meets(tx, user, func(n nearness) bool { return n.room })
+}
+
+// meets says whether a user is one of the service's own, or is in a room of a kind.
+func (v *vicinity) meets(tx *store.Tx, user matrix.UserID, kind func(nearness) bool) (bool, error) {
+	if v.service.ActsFor(user) {
+		return true, nil
 	}
 	in, err := v.rooms.RoomsOf(tx, user)
 	if err != nil {
 		return false, fmt.Errorf("read the rooms of %s: %w", user, err)
 	}
 	for _, nid := range in {
-		if near, err := v.of(tx, nid); err != nil || near.people {
-			return near.people, err
+		if near, err := v.of(tx, nid); err != nil || kind(near) {
+			return err == nil, err
 		}
 	}
 	return false, nil

@@ -117,7 +117,7 @@ func (s *Server) makeParts(ctx context.Context) error {
 	s.makeSender(wakes, encryption, passing)
 	s.reach(encryption)
 	s.makeSearch(wakes)
-	if err := s.makeServices(wakes, passing); err != nil {
+	if err := s.makeServices(wakes, passing, encryption); err != nil {
 		return err
 	}
 
@@ -152,13 +152,13 @@ func (s *Server) makeParts(ctx context.Context) error {
 }
 
 // makeServices makes the application services, which reserve names and have tokens of their own.
-func (s *Server) makeServices(wakes bus.Bus, passing *ephemeral.Ephemeral) error {
+func (s *Server) makeServices(wakes bus.Bus, passing *ephemeral.Ephemeral, encryption *e2ee.Encryption) error {
 	registered, err := appservice.Load(s.o.Config.ApplicationServices, s.o.Config.ServerName)
 	if err != nil {
 		return err
 	}
 	s.services = appservice.New(appservice.Options{
-		DB: s.db, Bus: wakes, Accounts: s.accounts, Rooms: s.rooms, Ephemeral: passing,
+		DB: s.db, Bus: wakes, Accounts: s.accounts, Rooms: s.rooms, Ephemeral: passing, Encryption: encryption,
 		PresenceRoom: presenceRoom(s.o.Config.Presence), Services: registered, Log: s.logOf("appservice"),
 	})
 	s.rooms.OnOutside(s.services.Outside)

@@ -41,6 +41,8 @@ type Follower struct {
 	// no timeline: it passes as an event without a number. Who puts something there announces bus.Outside. nil: there is
 	// nothing.
 	Beside func(tx *store.Tx, after int64, limit int) ([]int64, error)
+	// Hints are further kinds of changes upon which it looks at once.
+	Hints []bus.Kind
 	// Take does the work about some events, outside of any transaction, and gives what is to be written
 	// with the cursor, or nil. What it writes so is done exactly once; what it does by itself may be done
 	// again after a crash. An error means that all of them are tried again later.
@@ -98,7 +100,7 @@ func (r *Rooms) Follow(ctx context.Context, wakes bus.Bus, f Follower) error {
 
 // follow does the work of a follower as long as this node has the lease.
 func (r *Rooms) follow(ctx context.Context, wakes bus.Bus, f Follower, l store.Lease) error {
-	kinds := []bus.Kind{bus.Room}
+	kinds := append([]bus.Kind{bus.Room}, f.Hints...)
 	if f.Beside != nil {
 		kinds = append(kinds, bus.Outside)
 	}

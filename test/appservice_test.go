@@ -48,13 +48,14 @@ type transaction struct {
 }
 
 // startBridge starts a bridge, and a server on which it is registered.
-func startBridge(t *testing.T, dsn string) *bridge {
+// Further settings of its registration may be given.
+func startBridge(t *testing.T, dsn string, settings ...string) *bridge {
 	t.Helper()
-	return startBridgeOn(t, "localhost", func(registered story.Option) *story.Server { return story.Start(t, dsn, withSecret, registered) })
+	return startBridgeOn(t, "localhost", func(registered story.Option) *story.Server { return story.Start(t, dsn, withSecret, registered) }, settings...)
 }
 
 // startBridgeOn starts a bridge, and a server of a name as it is told.
-func startBridgeOn(t *testing.T, name string, start func(registered story.Option) *story.Server) *bridge {
+func startBridgeOn(t *testing.T, name string, start func(registered story.Option) *story.Server, settings ...string) *bridge {
 	t.Helper()
 	b := &bridge{t: t, news: make(chan struct{}, 1000)}
 	b.http = httptest.NewServer(b)
@@ -73,7 +74,7 @@ de.sorunome.msc2409.push_ephemeral: true
 namespaces:
   users: [{exclusive: true, regex: '@_bridge_.*:%[4]s'}]
   aliases: [{exclusive: true, regex: '#_bridge_.*:%[4]s'}]
-`, b.http.URL, bridgeToken, serverToken, regexp.QuoteMeta(name))
+`, b.http.URL, bridgeToken, serverToken, regexp.QuoteMeta(name)) + strings.Join(settings, "\n")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
