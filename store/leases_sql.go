@@ -75,9 +75,10 @@ func (tx *Tx) Holds(l Lease) (bool, error) {
 // returns by itself the lease is released and asked for again after a pause.
 func (db *DB) Alone(ctx context.Context, name, node string, ttl time.Duration, fn func(ctx context.Context, l Lease) error) error {
 	for {
+		began := time.Now()
 		l, ok, err := db.Acquire(ctx, name, node, ttl)
 		if err == nil && ok {
-			err = db.hold(ctx, l, ttl, fn)
+			err = db.hold(ctx, l, ttl, began, fn)
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -91,13 +92,13 @@ func (db *DB) Alone(ctx context.Context, name, node string, ttl time.Duration, f
 	}
 }
 
-// hold runs fn and renews the lease meanwhile.
-func (db *DB) hold(ctx context.Context, l Lease, ttl time.Duration, fn func(ctx context.Context, l Lease) error) error {
+// hold runs fn and renews the lease meanwhile, which was asked for at a time: it is not ours for longer than from there on.
+func (db *DB) hold(ctx context.Context, l Lease, ttl time.Duration, asked time.Time, fn func(ctx context.Context, l Lease) error) error {
 	held, lose := context.WithCancel(ctx)
 	defer lose()
 	done := make(chan error, 1)
 	go func() { done <- fn(held, l) }()
-	ends := time.Now().Add(ttl)
+	ends := asked.Add(ttl)
 	tick := time.NewTicker(ttl / 3)
 	defer tick.Stop()
 	for {
