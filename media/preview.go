@@ -38,7 +38,7 @@ const (
 	maxURL       = 2048
 	maxRedirects = 5
 	// failureTime is how long a page that could not be fetched is not asked for again.
-	failureTime = 5 * time.Minute
+	failureTime = time.Minute
 )
 
 var (
