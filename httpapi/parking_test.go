@@ -81,7 +81,7 @@ func newWaitingRoom(t *testing.T) *waitingRoom {
 		}
 	})
 	w.stop = sync.OnceFunc(func() {
-		drain, end := context.WithTimeout(context.Background(), 5*time.Second)
+		drain, end := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer end()
 		if err := w.srv.Stop(drain); err != nil {
 			t.Error(err)
@@ -107,7 +107,7 @@ func (w *waitingRoom) connects() *client {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	return &client{w.t, conn, bufio.NewReader(conn)}
 }
 

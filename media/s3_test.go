@@ -49,7 +49,7 @@ func s3(t *testing.T) config.S3 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until := time.Now().Add(20 * time.Second)
+	until := time.Now().Add(2 * time.Minute)
 	for {
 		err := client.MakeBucket(context.Background(), c.Bucket, minio.MakeBucketOptions{Region: c.Region})
 		if err == nil {

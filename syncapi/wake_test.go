@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"astrocyte/ephemeral"
 	"astrocyte/httpapi"
 	"astrocyte/matrix"
 	"astrocyte/roomserver"
@@ -18,6 +19,7 @@ import (
 type poller struct {
 	api   *API
 	name  string
+	shy   bool // does not want to be seen
 	since string
 	limit int
 	seen  []matrix.EventID
@@ -27,6 +29,9 @@ type poller struct {
 func (p *poller) polls(ctx context.Context, timeout time.Duration) (*news, error) {
 	c := &httpapi.Caller{User: user(p.name), Device: "P"}
 	req := &syncRequest{since: p.since, timeout: timeout.Milliseconds(), filter: limitFilter(p.limit)}
+	if p.shy {
+		req.setPresence = string(ephemeral.Offline)
+	}
 	it, err := p.api.prepare(ctx, c, req)
 	if err != nil {
 		return nil, err
@@ -70,7 +75,7 @@ func TestNothingIsLostBetweenPolls(t *testing.T) {
 			}
 			p.since = n.next.String()
 		}
-		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer stop()
 		var all sync.WaitGroup
 		for i := range writers {

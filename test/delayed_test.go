@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -183,8 +184,8 @@ func TestDelayedEventsHaveLimits(t *testing.T) {
 			leaves(alice, room, "m.room.message", fmt.Sprint("t", i), later(time.Hour, "x"))
 		}
 		a := alice.IsRefused(matrix.CodeLimitExceeded, 429, "PUT", path, later(time.Minute, "one too many"))
-		if after := a.Header.Get("Retry-After"); after != "3600" {
-			t.Errorf("Retry-After is %q", after)
+		if after, err := strconv.Atoi(a.Header.Get("Retry-After")); err != nil || after > 3600 || after < 3000 { // until the first is sent
+			t.Errorf("Retry-After is %q", a.Header.Get("Retry-After"))
 		}
 		for name, body := range map[string]string{
 			"no delay": `{"content":{}}`, "no content": `{"delay_ms":1}`, "content is a list": `{"delay_ms":1,"content":[]}`,

@@ -2,9 +2,6 @@ package crash
 
 import (
 	"context"
-	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -49,7 +46,7 @@ type process struct {
 
 func newProcess(t testing.TB, program, dsn string) *process {
 	t.Helper()
-	address, data := freeAddress(t), t.TempDir()
+	address, data := story.OwnAddress(t)+":8008", t.TempDir() // to which it can come back each time
 	log, err := os.Create(filepath.Join(data, "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +54,7 @@ func newProcess(t testing.TB, program, dsn string) *process {
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}
 	p := &process{
 		t: t, program: program, data: data, url: "http://" + address, log: log,
-		client:    &http.Client{Transport: transport, Timeout: 30 * time.Second},
+		client:    &http.Client{Transport: transport, Timeout: 2 * time.Minute},
 		arguments: []string{"serve", "--listen", address, "--data", data, "--database", dsn},
 	}
 	t.Cleanup(func() {
@@ -67,19 +64,6 @@ func newProcess(t testing.TB, program, dsn string) *process {
 		log.Close()
 	})
 	return p
-}
-
-// freeAddress finds an address to which the server can come back each time: its port is none of those that
-// systems give to outgoing connections.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	for {
-		address := fmt.Sprintf("127.0.0.1:%d", 15000+rand.N(15000))
-		if l, err := net.Listen("tcp", address); err == nil {
-			l.Close()
-			return address
-		}
-	}
 }
 
 // ServerName is the name of a server that federates.
@@ -121,7 +105,7 @@ func (p *process) start() {
 		if len(ended) > 0 {
 			p.t.Fatalf("the server ended at its start:\n%s", p.lastLines())
 		}
-		if time.Since(began) > 60*time.Second {
+		if time.Since(began) > 2*time.Minute {
 			p.t.Fatalf("the server does not answer: %v", err)
 		}
 		time.Sleep(10 * time.Millisecond)

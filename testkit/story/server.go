@@ -32,6 +32,13 @@ type Server struct {
 	users   int
 }
 
+const (
+	// answerTime is how long an answer is waited for, and stopTime how long the end of a server: both come soon, but not
+	// on a busy machine.
+	answerTime = 5 * time.Minute
+	stopTime   = 2 * time.Minute
+)
+
 // Option changes how a server is started.
 type Option func(*config.Config)
 
@@ -75,7 +82,7 @@ func startWith(t testing.TB, c *config.Config) *Server {
 	t.Helper()
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 64
-	s := &Server{t: t, config: c, client: &http.Client{Transport: transport, Timeout: time.Minute}}
+	s := &Server{t: t, config: c, client: &http.Client{Transport: transport, Timeout: answerTime}}
 	s.log = slog.New(&strictLog{t: t, Handler: slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})})
 	s.start()
 	t.Cleanup(func() {
@@ -115,8 +122,8 @@ func (s *Server) Stop() {
 		if err != nil {
 			s.t.Errorf("the server ended with: %v", err)
 		}
-	case <-time.After(30 * time.Second):
-		s.t.Errorf("the server did not stop within 30 seconds")
+	case <-time.After(stopTime):
+		s.t.Errorf("the server did not stop within %s", stopTime)
 	}
 }
 
