@@ -102,6 +102,11 @@ func (r *Rooms) newNID(ctx context.Context) (RoomNID, error) {
 	return RoomNID(n<<8 | int64(randomByte())), nil
 }
 
+// roomID is the id of a new room, of a version in which it is not made of the create event.
+func (c *Creation) roomID(server matrix.ServerName) matrix.RoomID {
+	return matrix.RoomID("!" + cmp.Or(c.name, randomText()) + ":" + string(server))
+}
+
 // create stages a new room with its first events.
 func (b *batch) create(nid RoomNID, v *rules.Version, c Creation, drafts []Draft) (*head, error) {
 	if err := b.aliasIsFree(c.Alias); err != nil {
@@ -109,7 +114,7 @@ func (b *batch) create(nid RoomNID, v *rules.Version, c Creation, drafts []Draft
 	}
 	h := &head{nid: nid, version: v, fresh: true}
 	if !v.RoomIDIsHash {
-		h.id = matrix.RoomID("!" + cmp.Or(c.name, randomText()) + ":" + string(b.r.server))
+		h.id = c.roomID(b.r.server)
 	}
 	b.rooms[nid] = h
 	for _, d := range drafts {

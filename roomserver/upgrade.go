@@ -42,21 +42,38 @@ func (r *Rooms) Upgrade(ctx context.Context, user matrix.UserID, old matrix.Room
 		if err := b.takeOver(h, v, &c, creators); err != nil {
 			return err
 		}
-		if err := c.inherit(v, old, creators); err != nil {
-			return err
-		}
-		drafts, err := c.drafts(v)
-		if err != nil {
-			return err
-		}
-		made, err := b.create(fresh, v, c, drafts)
-		if err != nil {
-			return err
-		}
-		id = made.id
-		return b.bury(h, made, user)
+		id, err = b.succeed(h, fresh, v, &c, creators)
+		return err
 	})
 	return id, err
+}
+
+// succeed makes the new room and leaves a tombstone in the old one, first of all where the new room can name it: from
+// version 12 on its own id, which stands in the tombstone, would be another one then.
+func (b *batch) succeed(old *head, nid RoomNID, v *rules.Version, c *Creation, creators []matrix.UserID) (matrix.RoomID, error) {
+	var grave matrix.EventID
+	if !v.RoomIDIsHash {
+		tombstone, err := b.bury(old, nid, c.roomID(b.r.server), c)
+		if err != nil {
+			return "", err
+		}
+		grave = tombstone.ID()
+	}
+	if err := c.inherit(v, old.id, grave, creators); err != nil {
+		return "", err
+	}
+	drafts, err := c.drafts(v)
+	if err != nil {
+		return "", err
+	}
+	made, err := b.create(nid, v, *c, drafts)
+	if err != nil {
+		return "", err
+	}
+	if v.RoomIDIsHash {
+		_, err = b.bury(old, nid, made.id, c)
+	}
+	return made.id, err
 }
 
 // mayUpgrade refuses who may not leave a tombstone, before anything is made.
@@ -224,9 +241,13 @@ func (b *batch) takeBans(h *head, c *Creation) error {
 	return nil
 }
 
-// inherit names the old room in the new one.
-func (c *Creation) inherit(v *rules.Version, old matrix.RoomID, creators []matrix.UserID) error {
-	predecessor, err := json.Marshal(map[string]any{"room_id": old})
+// inherit names the old room in the new one, and its tombstone if that is there.
+func (c *Creation) inherit(v *rules.Version, old matrix.RoomID, tombstone matrix.EventID, creators []matrix.UserID) error {
+	named := map[string]any{"room_id": old}
+	if tombstone != "" {
+		named["event_id"] = tombstone
+	}
+	predecessor, err := json.Marshal(named)
 	if err != nil {
 		return fmt.Errorf("write the predecessor: %w", err)
 	}
@@ -244,22 +265,24 @@ func (c *Creation) inherit(v *rules.Version, old matrix.RoomID, creators []matri
 
 // bury leaves a tombstone in the old room, and moves its names to the new one. Who may not send any
 // more is nobody below the power to do so, where the user may set that.
-func (b *batch) bury(old, successor *head, user matrix.UserID) error {
+func (b *batch) bury(old *head, successor RoomNID, id matrix.RoomID, c *Creation) (*Event, error) {
 	empty := ""
-	content, err := json.Marshal(map[string]any{"body": "This room has been replaced", "replacement_room": successor.id})
+	content, err := json.Marshal(map[string]any{"body": "This room has been replaced", "replacement_room": id})
 	if err != nil {
-		return fmt.Errorf("write the tombstone: %w", err)
+		return nil, fmt.Errorf("write the tombstone: %w", err)
 	}
-	tombstone := Draft{Room: old.id, Sender: user, Type: "m.room.tombstone", StateKey: &empty, Content: content}
-	if _, err := b.append(old, &tombstone); err != nil {
-		return fmt.Errorf("send the tombstone: %w", err)
+	tombstone, err := b.append(old, &Draft{
+		Room: old.id, Sender: c.Creator, Type: "m.room.tombstone", StateKey: &empty, Content: content, Timestamp: c.at,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("send the tombstone: %w", err)
 	}
 	var refused *matrix.Error
-	if err := b.restrict(old, user); err != nil && !errors.As(err, &refused) {
-		return err
+	if err := b.restrict(old, c.Creator); err != nil && !errors.As(err, &refused) {
+		return nil, err
 	}
-	b.later = append(b.later, func() error { return moveNames(b.tx, old.nid, successor.nid, successor.id) })
-	return nil
+	b.later = append(b.later, func() error { return moveNames(b.tx, old.nid, successor, id) })
+	return tombstone, nil
 }
 
 // restrict raises the power that messages and invites need in a room that is over.

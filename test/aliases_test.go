@@ -185,6 +185,11 @@ func TestUpgradeByModerator(t *testing.T) {
 			eve.IsRefused(matrix.CodeForbidden, 403, "POST", upgrade, map[string]any{"new_version": to})
 			bob.IsRefused(matrix.CodeForbidden, 403, "POST", story.Path("rooms", "!nowhere:localhost", "upgrade"), map[string]any{"new_version": to})
 			replacement := bob.Must("POST", upgrade, map[string]any{"new_version": to}).At("replacement_room").Text()
+			tomb := alice.SeesEvent(old, "the tombstone", func(e story.JSON) bool { return e.At("type").Text() == "m.room.tombstone" })
+			named := bob.State(replacement, "m.room.create", "").At("predecessor")
+			if grave := named.At("event_id").Text(); named.At("room_id").Text() != old || to == "11" && grave != tomb.At("event_id").Text() || to == "12" && grave != "" {
+				t.Errorf("version %s: the predecessor is %s, and its tombstone %s", to, named, tomb.At("event_id"))
+			}
 			levels := bob.State(replacement, "m.room.power_levels", "")
 			if got := levels.At("users", bob.ID); to == "11" && got.Int() != 60 || to == "12" && got.There() || levels.At("users", alice.ID).Int() != 100 {
 				t.Errorf("version %s: the levels are %s", to, levels)
