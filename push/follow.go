@@ -30,6 +30,7 @@ type queued struct {
 type heir struct {
 	user     matrix.UserID
 	from, to matrix.RoomID
+	replaced bool // the old room says so too
 }
 
 // sifting is the work on some events.
@@ -183,8 +184,9 @@ func (s *sifting) inherit(at roomserver.Passed, user matrix.UserID) error {
 	if err != nil || from == "" {
 		return err
 	}
-	s.heirs = append(s.heirs, heir{user, from, in.ID})
-	return nil
+	to, err := s.p.rooms.Successor(s.tx, from)
+	s.heirs = append(s.heirs, heir{user, from, in.ID, to == in.ID})
+	return err
 }
 
 // write stores what was found, with the cursor.
@@ -192,6 +194,12 @@ func (s *sifting) write(tx *store.Tx) error {
 	for _, h := range s.heirs {
 		if err := s.p.copyRoom(tx, h.user, h.from, h.to); err != nil {
 			return fmt.Errorf("carry the rules of %s over to %s: %w", h.user, h.to, err)
+		}
+		if !h.replaced { // anybody can make a room that says whose place it takes
+			continue
+		}
+		if err := account.Follow(tx, h.user, h.from, h.to); err != nil {
+			return fmt.Errorf("%s goes on in %s: %w", h.user, h.to, err)
 		}
 	}
 	if err := enqueue(tx, s.queue, s.p.now().UnixMilli()); err != nil {

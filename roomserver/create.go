@@ -37,6 +37,8 @@ type Creation struct {
 	at   int64      // when it was wished, in milliseconds: the time of all its first events
 	name string     // of an upgrade: the local part of the new room's id, so that it stays the same when it is tried again
 	last *StateWish // of an upgrade: the power levels that the new room has in the end
+
+	kept json.RawMessage // of an upgrade: the canonical aliases that the old room has in the end; nil: as they are
 }
 
 // StateWish is a state event that a new room begins with.

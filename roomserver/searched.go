@@ -64,6 +64,28 @@ func (r *Rooms) Predecessor(tx *store.Tx, room RoomNID) (matrix.RoomID, error) {
 	return content.Predecessor.RoomID, nil
 }
 
+// Successor is the room that has replaced a room, by the tombstone of that; empty where there is none, or the room is not
+// known here.
+//
+// Spec: CS m.room.tombstone.
+func (r *Rooms) Successor(tx *store.Tx, room matrix.RoomID) (matrix.RoomID, error) {
+	nid, known, err := r.NID(tx, room)
+	if err != nil || !known {
+		return "", err
+	}
+	tombstone, err := r.StateNow(tx, nid, "m.room.tombstone", "")
+	if err != nil || tombstone == nil {
+		return "", err
+	}
+	var content struct {
+		Replacement matrix.RoomID `json:"replacement_room"`
+	}
+	if json.Unmarshal(tombstone.Content(), &content) != nil {
+		return "", nil
+	}
+	return content.Replacement, nil
+}
+
 // ProfilesAt tells the profiles that the senders of some surroundings had then.
 func (r *Rooms) ProfilesAt(ctx context.Context, s *Surroundings) (map[matrix.UserID]Profile, error) {
 	out := make(map[matrix.UserID]Profile)

@@ -51,8 +51,8 @@ func sensibleKey(h *head, d *Draft) error {
 }
 
 type canonicalAlias struct {
-	Alias      *string  `json:"alias"`
-	AltAliases []string `json:"alt_aliases"`
+	Alias      *string  `json:"alias,omitempty"`
+	AltAliases []string `json:"alt_aliases,omitempty"`
 }
 
 func (c canonicalAlias) names() []string {

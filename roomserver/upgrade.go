@@ -141,6 +141,9 @@ func (b *batch) takeOver(h *head, v *rules.Version, c *Creation, creators []matr
 	if err := b.takeBans(h, c); err != nil {
 		return err
 	}
+	if err := b.takeCanonicalAlias(h, c); err != nil {
+		return err
+	}
 	if c.last != nil {
 		c.State = append(c.State, *c.last)
 	}
@@ -241,6 +244,46 @@ func (b *batch) takeBans(h *head, c *Creation) error {
 	return nil
 }
 
+// takeCanonicalAlias parts the aliases by which the old room is called: those of this server go over to the new room, as
+// what they point to does; the old one keeps those of others.
+func (b *batch) takeCanonicalAlias(h *head, c *Creation) error {
+	e, err := b.stateEvent(h, rules.StateKey{Type: "m.room.canonical_alias"})
+	if err != nil || e == nil {
+		return err
+	}
+	var stands, moves, keeps canonicalAlias
+	if json.Unmarshal(e.Content(), &stands) != nil {
+		return nil
+	}
+	ours, err := aliasesOf(b.tx, h.nid, aliasesMost)
+	if err != nil {
+		return fmt.Errorf("read the aliases of the old room: %w", err)
+	}
+	part := func(name string) *canonicalAlias {
+		if slices.Contains(ours, matrix.RoomAlias(name)) {
+			return &moves
+		}
+		return &keeps
+	}
+	if stands.Alias != nil && *stands.Alias != "" {
+		part(*stands.Alias).Alias = stands.Alias
+	}
+	for _, name := range stands.AltAliases {
+		to := part(name)
+		to.AltAliases = append(to.AltAliases, name)
+	}
+	if len(moves.names()) == 0 {
+		return nil
+	}
+	content, err := json.Marshal(moves)
+	if err != nil {
+		return fmt.Errorf("write the aliases of the new room: %w", err)
+	}
+	c.State = append(c.State, StateWish{Type: "m.room.canonical_alias", Content: content})
+	c.kept, err = json.Marshal(keeps)
+	return err
+}
+
 // inherit names the old room in the new one, and its tombstone if that is there.
 func (c *Creation) inherit(v *rules.Version, old matrix.RoomID, tombstone matrix.EventID, creators []matrix.UserID) error {
 	named := map[string]any{"room_id": old}
@@ -278,6 +321,14 @@ func (b *batch) bury(old *head, successor RoomNID, id matrix.RoomID, c *Creation
 		return nil, fmt.Errorf("send the tombstone: %w", err)
 	}
 	var refused *matrix.Error
+	if c.kept != nil {
+		_, err := b.append(old, &Draft{
+			Room: old.id, Sender: c.Creator, Type: "m.room.canonical_alias", StateKey: &empty, Content: c.kept, Timestamp: c.at,
+		})
+		if err != nil && !errors.As(err, &refused) {
+			return nil, fmt.Errorf("take the aliases from the old room: %w", err)
+		}
+	}
 	if err := b.restrict(old, c.Creator); err != nil && !errors.As(err, &refused) {
 		return nil, err
 	}

@@ -156,6 +156,9 @@ func TestRoomUpgrade(t *testing.T) {
 		if got := bob.Reads(story.Path("directory", "room", "#kitchen:localhost")).At("room_id").Text(); got != replacement {
 			t.Errorf("the alias leads to %s, want %s", got, replacement)
 		}
+		if here, there := bob.State(replacement, "m.room.canonical_alias", ""), bob.State(old, "m.room.canonical_alias", ""); here.At("alias").Text() != "#kitchen:localhost" || there.Has("alias") {
+			t.Errorf("the new room is called %s, and the old one %s", here, there)
+		}
 		bob.IsRefused(matrix.CodeForbidden, 403, "PUT", story.Path("rooms", old, "send", "m.room.message", "x"), `{"body":"x"}`)
 		alice.Says(replacement, "here we are")
 		bob.Sees(replacement, "here we are")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -140,6 +141,8 @@ func TestPushGateway(t *testing.T) {
 	})
 }
 
+// TestRoomRulesFollowAnUpgrade is about what a user has noted of a room: rules, tags, and that it is a direct chat. It is so
+// of the room that replaces it, but for a room that only says so.
 func TestRoomRulesFollowAnUpgrade(t *testing.T) {
 	t.Parallel()
 	testkit.Each(t, func(t *testing.T, dsn string) {
@@ -148,13 +151,31 @@ func TestRoomRulesFollowAnUpgrade(t *testing.T) {
 		room := alice.CreatesRoom(map[string]any{"preset": "public_chat"})
 		bob.Joins(room)
 		bob.Must("PUT", story.Path("pushrules", "global", "room", room), `{"actions":[]}`)
+		bob.Must("PUT", story.Path("user", bob.ID, "rooms", room, "tags", "m.favourite"), `{"order":0.5}`)
+		direct := story.Path("user", bob.ID, "account_data", "m.direct")
+		bob.Must("PUT", direct, map[string]any{alice.ID: []string{room}, "@carol:localhost": []string{"!other:localhost"}})
+		follows := func(next string) {
+			bob.Waits("the rule of the new room", func(a story.JSON) bool {
+				e, _ := a.At("account_data", "events").Find(func(e story.JSON) bool { return e.At("type").Text() == "m.push_rules" })
+				_, found := e.At("content", "global", "room").Find(func(r story.JSON) bool { return r.At("rule_id").Text() == next })
+				return found
+			})
+		}
+		forged := alice.CreatesRoom(map[string]any{"creation_content": map[string]any{"predecessor": map[string]any{"room_id": room}}})
+		bob.Joins(forged)
+		follows(forged)
 		next := alice.Must("POST", story.Path("rooms", room, "upgrade"), `{"new_version":"11"}`).At("replacement_room").Text()
 		bob.Joins(next)
-		bob.Waits("the rule of the new room", func(a story.JSON) bool {
-			e, _ := a.At("account_data", "events").Find(func(e story.JSON) bool { return e.At("type").Text() == "m.push_rules" })
-			_, found := e.At("content", "global", "room").Find(func(r story.JSON) bool { return r.At("rule_id").Text() == next })
-			return found
-		})
+		follows(next)
+		if chats := bob.Reads(direct); !slices.Equal(chats.At(alice.ID).Texts(), []string{room, next}) || len(chats.At("@carol:localhost").List()) != 1 {
+			t.Errorf("the direct chats are %s", chats)
+		}
+		for in, want := range map[string]bool{next: true, forged: false} {
+			tags := bob.Reads(story.Path("user", bob.ID, "rooms", in, "tags"))
+			if has := tags.At("tags", "m.favourite").There(); has != want {
+				t.Errorf("the tags of %s are %s", in, tags)
+			}
+		}
 	})
 }
 
