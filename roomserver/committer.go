@@ -39,7 +39,8 @@ type wish struct {
 }
 
 // commit hands a wish to the committer and waits for its end. When the context ends first the wish may
-// still be fulfilled: the caller has not been told, which a transaction id makes good.
+// still be fulfilled: the caller has not been told, which a transaction id makes good. So after an error what
+// the wish sets may still be set, and is not read.
 func (r *Rooms) commit(ctx context.Context, rooms []RoomNID, fulfil func(b *batch) error) error {
 	w := &wish{rooms: rooms, fulfil: fulfil, done: make(chan error, 1)}
 	if err := r.submit(ctx, w); err != nil {

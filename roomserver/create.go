@@ -92,7 +92,10 @@ func (r *Rooms) Create(ctx context.Context, c Creation) (matrix.RoomID, error) {
 		}
 		return err
 	})
-	return id, err
+	if err != nil {
+		return "", err
+	}
+	return id, nil
 }
 
 // newNID makes the number of a new room, in a shard by chance.

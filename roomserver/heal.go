@@ -76,8 +76,11 @@ func (r *Rooms) Heal(ctx context.Context, room matrix.RoomID, told []matrix.Even
 			}
 			continue
 		}
+		if err == nil {
+			return changed, nil
+		}
 		if !errors.As(err, &open) {
-			return changed, err
+			return 0, err
 		}
 		if err := c.resolve(ctx, open); err != nil {
 			return 0, fmt.Errorf("resolve the state of %s: %w", room, err)

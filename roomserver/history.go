@@ -124,8 +124,11 @@ func (r *Rooms) addOld(ctx context.Context, c *reception, hole Hole, learn func(
 			return err
 		})
 		var open *unresolved
+		if err == nil {
+			return added, nil
+		}
 		if !errors.As(err, &open) {
-			return added, err
+			return 0, err
 		}
 		if err := c.resolve(ctx, open); err != nil {
 			return 0, fmt.Errorf("resolve a state of history: %w", err)

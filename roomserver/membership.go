@@ -65,7 +65,10 @@ func (r *Rooms) SetMembership(ctx context.Context, c Change) (matrix.EventID, er
 		}
 		return err
 	})
-	return id, err
+	if err != nil {
+		return "", err
+	}
+	return id, nil
 }
 
 func (b *batch) setMembership(h *head, c Change) (*Event, error) {

@@ -64,7 +64,10 @@ func (r *Rooms) Send(ctx context.Context, d Draft) (matrix.EventID, error) {
 		}
 		return nil
 	})
-	return id, err
+	if err != nil {
+		return "", err
+	}
+	return id, nil
 }
 
 // FindRedacts reads out of the content what a redaction redacts that is sent as any other event.

@@ -45,7 +45,10 @@ func (r *Rooms) Upgrade(ctx context.Context, user matrix.UserID, old matrix.Room
 		id, err = b.succeed(h, fresh, v, &c, creators)
 		return err
 	})
-	return id, err
+	if err != nil {
+		return "", err
+	}
+	return id, nil
 }
 
 // succeed makes the new room and leaves a tombstone in the old one, first of all where the new room can name it: from
