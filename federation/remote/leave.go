@@ -64,17 +64,23 @@ func (r *Remote) Depart(ctx context.Context, j store.Job) error {
 	if err := json.Unmarshal(j.Payload, &e); err != nil {
 		return fmt.Errorf("read a job: %w", err)
 	}
-	now, found, err := r.rooms.FindOutside(ctx, e.User, e.Room)
-	if err != nil || !found || now.Membership != matrix.Leave { // they were invited again, or are in the room
+	if left, err := r.hasLeft(ctx, e); err != nil || !left {
 		return err
 	}
-	err = r.overServers(ctx, e, func(ctx context.Context, server matrix.ServerName) error { return r.tell(ctx, server, e) })
+	err := r.overServers(ctx, e, func(ctx context.Context, server matrix.ServerName) error { return r.tell(ctx, server, e) })
 	var refused *matrix.Error
 	if errors.As(err, &refused) && refused.Status < http.StatusInternalServerError || err != nil && j.Attempts >= departAttempts {
 		r.log.Info("a room was not told that a user does not want in", "room", e.Room, "user", e.User, "error", err)
 		return nil
 	}
 	return err
+}
+
+// hasLeft says whether it is still true that a user of ours does not want into a room: they may have been invited again,
+// or be in it.
+func (r *Remote) hasLeft(ctx context.Context, e Entry) (bool, error) {
+	now, found, err := r.rooms.FindOutside(ctx, e.User, e.Room)
+	return found && now.Membership == matrix.Leave, err
 }
 
 // departTime bounds how long one server is tried.
@@ -84,6 +90,9 @@ const departTime = 20 * time.Second
 func (r *Remote) tell(ctx context.Context, server matrix.ServerName, e Entry) error {
 	leave, err := r.signed(ctx, server, leaving, e)
 	if err != nil {
+		return err
+	}
+	if left, err := r.hasLeft(ctx, e); err != nil || !left {
 		return err
 	}
 	request := peer.Request{
