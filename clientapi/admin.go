@@ -30,6 +30,7 @@ func (a *API) adminRoutes(r *httpapi.Router) {
 	a.adminQuarantineRoutes(r)
 	a.adminModerationRoutes(r)
 	a.adminGraphRoutes(r)
+	a.adminToolRoutes(r)
 	a.adminDoctorRoutes(r)
 }
 

@@ -14,6 +14,8 @@ func (a *API) adminMediaRoutes(r *httpapi.Router) {
 	r.Handle("DELETE", synapseV1+"users/{userID}/media", httpapi.Authed(a.adminDeleteUserMedia), admins)
 	r.Handle("GET", synapseV1+"statistics/users/media", httpapi.Authed(a.adminMediaUsage), admins)
 	r.Handle("DELETE", synapseV1+"media/{server}/{media}", httpapi.Authed(a.adminDeleteMedia), admins)
+	r.Handle("POST", synapseV1+"media/delete", httpapi.Authed(a.adminDeleteOldMedia), admins)
+	r.Handle("POST", synapseV1+"media/{server}/delete", httpapi.Authed(a.adminDeleteOldMedia), admins)
 	r.Handle("POST", synapseV1+"media/quarantine/{server}/{media}", httpapi.Authed(a.adminQuarantine), admins)
 	r.Handle("POST", synapseV1+"media/unquarantine/{server}/{media}", httpapi.Authed(a.adminUnquarantine), admins)
 }
@@ -158,4 +160,34 @@ func (a *API) adminQuarantine(ctx context.Context, _ *httpapi.Caller, q *adminMe
 // Extension: POST /_synapse/admin/v1/media/unquarantine/{serverName}/{mediaId}
 func (a *API) adminUnquarantine(ctx context.Context, _ *httpapi.Caller, q *adminMediaRequest) (*none, error) {
 	return nil, a.media.Quarantine(ctx, q.id(), false)
+}
+
+type adminOldMediaRequest struct {
+	Server matrix.ServerName `path:"server"`
+	Before *int64            `query:"before_ts" required:"true"`
+	Larger int64             `query:"size_gt"`
+	Keep   *bool             `query:"keep_profiles"`
+}
+
+// adminDeleteOldMedia deletes files of this server that nobody has asked for since a time, and that are larger than a size,
+// but for the pictures of users and rooms.
+//
+// Extension: POST /_synapse/admin/v1/media/delete
+// Extension: POST /_synapse/admin/v1/media/{serverName}/delete
+func (a *API) adminDeleteOldMedia(ctx context.Context, _ *httpapi.Caller, q *adminOldMediaRequest) (*adminDeletedMedia, error) {
+	switch {
+	case *q.Before < 0 || q.Larger < 0:
+		return nil, matrix.InvalidParam("before_ts and size_gt cannot be negative")
+	case q.Server != "" && q.Server != a.server:
+		return nil, matrix.InvalidParam("%s is not this server", q.Server)
+	}
+	gone, total, err := a.attached.DeleteOld(ctx, *q.Before, q.Larger, q.Keep == nil || *q.Keep)
+	if err != nil {
+		return nil, err
+	}
+	answer := &adminDeletedMedia{[]string{}, total}
+	for _, id := range gone {
+		answer.Deleted = append(answer.Deleted, id.Media)
+	}
+	return answer, nil
 }

@@ -36,7 +36,7 @@ type CrossSigning struct {
 }
 
 // UploadCrossSigning stores cross-signing keys. Where they would replace others and the user has not
-// confirmed that, nothing is stored, and ask is true.
+// confirmed that, nothing is stored, and ask is true, unless an administrator has granted it.
 func (e *Encryption) UploadCrossSigning(ctx context.Context, user matrix.UserID, up CrossSigning, confirmed bool) (ask bool, err error) {
 	keys, err := up.check(user)
 	if err != nil {
@@ -55,7 +55,10 @@ func (e *Encryption) UploadCrossSigning(ctx context.Context, user matrix.UserID,
 			return err
 		}
 		if ask = have[master] != nil && !confirmed; ask {
-			return nil
+			granted, err := takeGrant(tx, user, e.millis())
+			if ask = !granted; ask || err != nil {
+				return err
+			}
 		}
 		return e.storeCrossKeys(tx, user, fresh, have)
 	})

@@ -120,6 +120,9 @@ func (e *Encryption) sweep(ctx context.Context) error {
 	}
 	now := e.millis()
 	return e.db.Update(ctx, func(tx *store.Tx) error {
+		if err := deleteOldGrants(tx, now); err != nil {
+			return err
+		}
 		if err := deleteOldTxns(tx, now-txnsKept.Milliseconds()); err != nil {
 			return err
 		}

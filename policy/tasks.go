@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"astrocyte/matrix"
@@ -113,6 +114,27 @@ func (p *Policy) Tasks(ctx context.Context, kind Kind, about string) (tasks []Ta
 		return err
 	})
 	return tasks, err
+}
+
+// listedMost bounds the tasks that are listed: the newest.
+const listedMost = 1000
+
+// AllTasks lists what was asked for, about a room or a user where one is named, the oldest first.
+func (p *Policy) AllTasks(ctx context.Context, about string) (tasks []Task, err error) {
+	err = p.db.View(ctx, func(tx *store.Tx) (err error) {
+		tasks, err = newestTasks(tx, about, listedMost)
+		return err
+	})
+	slices.Reverse(tasks)
+	return tasks, err
+}
+
+// Result is what a task has done, as JSON; null: it goes on.
+func (t *Task) Result() json.RawMessage {
+	if !t.Ended() {
+		return json.RawMessage("null")
+	}
+	return t.progress
 }
 
 // DoTask goes on with a task from where it stands: a handler of jobs. What cannot be done at all ends it; what

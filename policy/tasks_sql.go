@@ -27,6 +27,15 @@ func tasksAbout(tx *store.Tx, kind Kind, about string, limit int) ([]Task, error
 		kind, about, int64(limit))
 }
 
+// newestTasks lists tasks by when they changed, the newest first, about anything where about is empty.
+func newestTasks(tx *store.Tx, about string, limit int) ([]Task, error) {
+	where, args := "", []any{int64(limit)}
+	if about != "" {
+		where, args = "WHERE about = $2 ", append(args, about)
+	}
+	return store.Select(tx, scanTask, `SELECT `+taskColumns+` FROM tasks `+where+`ORDER BY changed DESC, task_id LIMIT $1`, args...)
+}
+
 func writeTask(tx *store.Tx, t *Task) error {
 	_, err := tx.Exec(`UPDATE tasks SET status = $2, progress = $3, failure = $4, changed = $5 WHERE task_id = $1`,
 		t.ID, t.Status, t.progress, []byte(t.Failure), t.Changed)
