@@ -69,6 +69,7 @@ type staged struct {
 	named bool   // a draft's event has its number and our signature already
 	entry *entry // by which we enter the room; else nil
 	until int64  // of a sticky event that came before: for how long; else 0
+	odd   bool   // of history: its time is not between those of what stands beside it
 }
 
 // kept is an event that is stored beside the timeline: an outlier, one that was rejected or
@@ -268,6 +269,7 @@ func (b *batch) write() error {
 		{"redactions", b.writeRedactions},
 		{"positions", b.takePositions},
 		{"timeline", b.insertTimeline},
+		{"odd times", b.insertOddTimes},
 		{"sticky events", b.writeSticky},
 		{"soft-failed sticky events", b.reviewSticky},
 		{"members", b.writeMembers},

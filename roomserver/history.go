@@ -174,6 +174,9 @@ func (c *reception) fillHole(hole Hole, events []*rules.Event, told map[matrix.E
 	for k, s := range slices.Backward(past) {
 		s.seq = hole.Seq - int64(len(past)-k)
 	}
+	if err := c.findOdd(h.nid, hole.Seq, past); err != nil {
+		return 0, err
+	}
 	c.b.past = append(c.b.past, past...)
 	return len(past), c.narrow(h, gaps[i], past, lacks)
 }
@@ -350,6 +353,7 @@ func (c *reception) island(hole Hole) (int, error) {
 	if s.seq <= floor || s.seq >= hole.Seq {
 		return 0, nil
 	}
+	s.odd = true // what will stand beside it is not known
 	c.b.past = append(c.b.past, s)
 	return 1, c.narrow(h, gap{room: h.nid, seq: s.seq}, nil, lacks)
 }

@@ -41,6 +41,7 @@ func deleteRoom(tx *store.Tx, room RoomNID, locals []matrix.UserID) error {
 		`DELETE FROM awaited_redactions WHERE shard = $1 AND room_nid = $2`,
 		`DELETE FROM sticky_events WHERE shard = $1 AND room_nid = $2`,
 		`DELETE FROM sticky_refused WHERE shard = $1 AND room_nid = $2`,
+		`DELETE FROM odd_times WHERE shard = $1 AND room_nid = $2`,
 		`DELETE FROM expected_rooms WHERE shard = $1 AND room_nid = $2`,
 	} {
 		if _, err := tx.Exec(statement, room.Shard(), int64(room)); err != nil {
@@ -99,6 +100,7 @@ func deleteEvents(tx *store.Tx, room RoomNID, gone []Purged) error {
 		return err
 	}
 	for _, statement := range []string{
+		`DELETE FROM odd_times WHERE shard = $1 AND room_nid = $2 AND seq IN (SELECT seq FROM events WHERE shard = $1 AND event_nid {IN $3 INT8} AND status = 2)`,
 		`DELETE FROM timeline WHERE shard = $1 AND room_nid = $2 AND seq IN (SELECT seq FROM events WHERE shard = $1 AND event_nid {IN $3 INT8})
 			AND event_nid {IN $3 INT8}`,
 		`DELETE FROM sticky_events WHERE shard = $1 AND room_nid = $2 AND event_nid {IN $3 INT8}`,
