@@ -76,7 +76,6 @@ func TestModelSurvivesCrashesAndRestores(t *testing.T) {
 			h.works(50 + rand.N[int64](100))
 			h.copy(m)
 			h.works(50 + rand.N[int64](100))
-			h.waits(m.canTell)
 			h.crash(m)
 		}
 		h.works(200)
@@ -284,13 +283,7 @@ func (h *harness) kill() {
 
 // works waits until the process has answered so many calls.
 func (h *harness) works(n int64) {
-	goal := h.done.Load() + n
-	h.waits(func() bool { return h.done.Load() >= goal })
-}
-
-// waits until something holds, which is looked at after each call.
-func (h *harness) waits(holds func() bool) {
-	for !holds() && !h.t.Failed() {
+	for goal := h.done.Load() + n; h.done.Load() < goal && !h.t.Failed(); {
 		h.mu.Lock()
 		h.up.Wait()
 		h.mu.Unlock()

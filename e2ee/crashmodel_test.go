@@ -19,7 +19,6 @@ type model struct {
 	sent     [3]int          // the last number of each sender, acknowledged or not
 	acked    [3]map[int]bool // what was acknowledged, and has to come
 	atCopy   [3]int          // the last number when the copy was made
-	givenBy  int             // how many keys had been given out by then
 	seen     [3]map[int]bool
 	last     [3]int // the last number that came
 	had, now int64  // the position up to which the reader has its messages, and asks on
@@ -135,15 +134,7 @@ func (m *model) follow() {
 func (m *model) copied() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.atCopy, m.givenBy = m.sent, len(m.given)
-}
-
-// canTell says whether a key was given out since the copy was made: a database that is put back where none was is not
-// known to be older. As many as there are loops that claim may have been under way.
-func (m *model) canTell() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.h.copied == "" || len(m.given) > m.givenBy+4
+	m.atCopy = m.sent
 }
 
 // restored notes that the copy was put back: what was sent after it may be lost.
