@@ -47,6 +47,9 @@ func (a *Accounts) Devices(ctx context.Context, user matrix.UserID) (devices []D
 		devices, err = readDevices(tx, user)
 		return err
 	})
+	for i := range devices {
+		a.seen.addTo(user, &devices[i])
+	}
 	return devices, err
 }
 
@@ -56,6 +59,7 @@ func (a *Accounts) Device(ctx context.Context, user matrix.UserID, id matrix.Dev
 		d, found, err = readDevice(tx, user, id)
 		return err
 	})
+	a.seen.addTo(user, &d)
 	return d, found, err
 }
 
@@ -172,6 +176,15 @@ type sighting struct {
 }
 
 func newSeenDevices() *seenDevices { return &seenDevices{devices: map[deviceKey]sighting{}} }
+
+// addTo adds to a device what of it is not written yet: clients want to know of the device they are on.
+func (s *seenDevices) addTo(user matrix.UserID, d *Device) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at, seen := s.devices[deviceKey{user, d.ID}]; seen && at.at > d.LastSeen {
+		d.LastSeen, d.LastIP, d.Agent = at.at, at.ip.String(), at.agent
+	}
+}
 
 // noteSeen remembers that a session was used, unless that was noted in the last minutes.
 func (a *Accounts) noteSeen(s *session, r *http.Request, now int64) {

@@ -109,6 +109,10 @@ func TestLogoutEndsTheSession(t *testing.T) {
 		hs := story.Start(t, dsn)
 		alice := hs.User("alice")
 		phone, tablet := alice.LogsIn(), alice.LogsIn()
+		own := alice.Reads(story.Path("devices", alice.Device)) // clients hold both for given of the device they are on
+		if own.At("last_seen_ip").Text() == "" || own.At("last_seen_ts").Int() == 0 {
+			t.Errorf("the device in use is %s", own)
+		}
 		if n := len(alice.Reads("/devices").At("devices").List()); n != 3 {
 			t.Errorf("alice has %d devices, want 3", n)
 		}
