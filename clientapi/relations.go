@@ -10,10 +10,11 @@ import (
 
 func (a *API) relationRoutes(r *httpapi.Router) {
 	const room = "/_matrix/client/v1/rooms/{roomID}/"
-	const relations = room + "relations/{eventID}"
-	r.Handle("GET", relations, httpapi.Authed(a.relations), httpapi.GuestsToo())
-	r.Handle("GET", relations+"/{relType}", httpapi.Authed(a.relations), httpapi.GuestsToo())
-	r.Handle("GET", relations+"/{relType}/{eventType}", httpapi.Authed(a.relations), httpapi.GuestsToo())
+	for _, relations := range []string{room + "relations/{eventID}", "/_matrix/client/unstable/rooms/{roomID}/relations/{eventID}"} {
+		r.Handle("GET", relations, httpapi.Authed(a.relations), httpapi.GuestsToo())
+		r.Handle("GET", relations+"/{relType}", httpapi.Authed(a.relations), httpapi.GuestsToo())
+		r.Handle("GET", relations+"/{relType}/{eventType}", httpapi.Authed(a.relations), httpapi.GuestsToo())
+	}
 	r.Handle("GET", room+"threads", httpapi.Authed(a.threads), httpapi.GuestsToo())
 }
 
@@ -36,7 +37,11 @@ type relationsResponse struct {
 	Depth int                       `json:"recursion_depth,omitempty"`
 }
 
-// relations reads a page of the events that are about one.
+// relations reads a page of the events that are about one. Bots ask for it by the path that it had before it was specified.
+//
+// Extension: GET /_matrix/client/unstable/rooms/{roomId}/relations/{eventId}
+// Extension: GET /_matrix/client/unstable/rooms/{roomId}/relations/{eventId}/{relType}
+// Extension: GET /_matrix/client/unstable/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}
 //
 // Spec: GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}
 // Spec: GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}

@@ -3,6 +3,7 @@ package test
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"astrocyte/matrix"
@@ -69,6 +70,10 @@ func TestRelations(t *testing.T) {
 			relationsPath(room, root, "m.reference", "m.other"):         nil,
 			relationsPath(room, ref):                                    nil,
 		} {
+			if got := ids(path); !slices.Equal(got, want) {
+				t.Errorf("GET %s: %v, want %v", path, got, want)
+			}
+			path = strings.Replace(path, "/client/v1/", "/client/unstable/", 1) // as bots ask
 			if got := ids(path); !slices.Equal(got, want) {
 				t.Errorf("GET %s: %v, want %v", path, got, want)
 			}
