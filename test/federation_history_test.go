@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"astrocyte/testkit/story"
 )
@@ -36,6 +37,29 @@ func TestHistoryOfBeforeTheJoin(t *testing.T) {
 		slices.Reverse(again)
 		if !slices.Equal(again, got) {
 			t.Errorf("the second time bob reads %d messages", len(again))
+		}
+	})
+}
+
+// TestHistoryOfAServerThatRestarts has somebody read on while the server that has the history is away: a moment after it is
+// back it is asked again.
+func TestHistoryOfAServerThatRestarts(t *testing.T) {
+	t.Parallel()
+	federated(t, func(t *testing.T, a, b *story.Server) {
+		alice, bob := a.User("alice"), b.User("bob")
+		room := alice.CreatesRoom()
+		alice.Says(room, "long ago")
+		joinsVia(bob, room, a)
+		a.Stop()
+		read := func() []string { return bodies(bob.Messages(room, "dir=b&limit=50").At("chunk").List()) }
+		if got := read(); len(got) != 0 {
+			t.Errorf("bob reads %q of a server that is away", got)
+		}
+		a.Restart()
+		for end := time.Now().Add(100 * time.Second); !slices.Contains(read(), "long ago"); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) { // a hole that nobody can fill rests for two minutes
+				t.Fatal("bob does not read on")
+			}
 		}
 	})
 }

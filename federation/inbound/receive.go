@@ -26,9 +26,9 @@ const (
 	receiveTurn = 5 * time.Second
 	// fillPause is how long it takes until what is before an event is asked for again, doubled with each further time
 	// up to fillRest; after so many times the event is given up.
-	fillPause   = 10 * time.Second
+	fillPause   = 2 * time.Second
 	fillRest    = 10 * time.Minute
-	maxAttempts = 10
+	maxAttempts = 13
 	// freeAfter is how long an event that was put aside waits after one before it came: in a burst that comes out of
 	// order it is looked at once, and not once for each of those.
 	freeAfter = 50 * time.Millisecond

@@ -218,7 +218,7 @@ func (k *Keys) noteAbsent(server matrix.ServerName, its answer, began time.Time)
 	if !a.last.Before(began) {
 		return
 	}
-	a.last, a.brief = k.now(), fleeting(its.err)
+	a.last, a.brief = k.now(), IsFleeting(its.err)
 	if a.failures++; its.object != nil {
 		a.failures = 0
 	}

@@ -52,9 +52,9 @@ func refusal(server matrix.ServerName, resp *http.Response) *Refused {
 	return r
 }
 
-// fleeting says of a failure that it may be over in a moment, as while a server restarts, and that it does not take long to
+// IsFleeting says of a failure that it may be over in a moment, as while a server restarts, and that it does not take long to
 // see whether it is.
-func fleeting(err error) bool {
+func IsFleeting(err error) bool {
 	var refused *Refused
 	if errors.As(err, &refused) {
 		return refused.Status >= http.StatusInternalServerError || refused.Status == http.StatusTooManyRequests

@@ -107,7 +107,7 @@ func (w *wellKnown) ask(ctx context.Context, server matrix.ServerName, before de
 		// It was there a while ago: the server may be down for a moment, and its name leads there still.
 		return delegation{to: before.to, until: w.now().Add(wait), failures: failures}
 	}
-	if fleeting(err) {
+	if IsFleeting(err) {
 		wait = min(failureBriefly<<min(failures-1, 10), failureMost)
 	}
 	return delegation{until: w.now().Add(wait), failures: failures}

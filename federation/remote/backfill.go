@@ -21,6 +21,7 @@ const (
 	backfillBytes    = 16 << 20
 	beginningsMost   = 8               // of branches whose state is asked for
 	backfillAgain    = 2 * time.Minute // before a hole that nobody could fill is tried again
+	backfillSoon     = 2 * time.Second // before one is where a server was away that may be back in a moment
 	backfillHopeless = 1000            // such holes that are remembered
 )
 
@@ -29,6 +30,7 @@ const (
 //
 // Spec: SS "Backfilling and retrieving missing events"
 func (r *Remote) Backfill(ctx context.Context, hole roomserver.Hole) (bool, error) {
+	asker := ctx
 	ctx, cancel := context.WithTimeout(ctx, backfillTime)
 	defer cancel()
 	release, err := r.filling.lock(ctx, hole.Room)
@@ -40,17 +42,24 @@ func (r *Remote) Backfill(ctx context.Context, hole roomserver.Hole) (bool, erro
 	if until, ok := r.hopeless.Get(key); ok && r.now().Before(until) {
 		return false, nil
 	}
+	rest := backfillAgain
 	for _, server := range r.knowing(ctx, "", hole.Room) {
 		n, err := r.backfillFrom(ctx, server, hole)
 		if n > 0 {
 			return true, nil
 		}
 		r.log.Debug("a server could not fill a hole", "server", server, "room", hole.Room, "error", err)
+		if asker.Err() != nil { // nobody waited for it
+			return false, asker.Err()
+		}
+		if peer.IsFleeting(err) {
+			rest = backfillSoon
+		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	r.hopeless.Put(key, r.now().Add(backfillAgain), 1)
+	r.hopeless.Put(key, r.now().Add(rest), 1)
 	return false, nil
 }
 
