@@ -186,6 +186,18 @@ func (s *seenDevices) addTo(user matrix.UserID, d *Device) {
 	}
 }
 
+// take gives what was seen, nil where nothing was, and begins anew.
+func (s *seenDevices) take() map[deviceKey]sighting {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.devices) == 0 {
+		return nil
+	}
+	devices := s.devices
+	s.devices = map[deviceKey]sighting{}
+	return devices
+}
+
 // noteSeen remembers that a session was used, unless that was noted in the last minutes.
 func (a *Accounts) noteSeen(s *session, r *http.Request, now int64) {
 	last := s.seen.Load()
@@ -203,12 +215,7 @@ func (a *Accounts) noteSeen(s *session, r *http.Request, now int64) {
 
 // flushSeen writes when devices were last seen. What a crash loses of it is not missed.
 func (a *Accounts) flushSeen(ctx context.Context) {
-	a.seen.mu.Lock()
-	devices := a.seen.devices
-	if len(devices) > 0 {
-		a.seen.devices = map[deviceKey]sighting{}
-	}
-	a.seen.mu.Unlock()
+	devices := a.seen.take()
 	if len(devices) == 0 {
 		return
 	}
