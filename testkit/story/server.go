@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ type Server struct {
 	t      testing.TB
 	config *config.Config
 	log    *slog.Logger
+	lost   *atomic.Bool // it did not stop, and may log when the test is long over
 	client *http.Client
 
 	stop    context.CancelFunc
@@ -83,7 +85,8 @@ func startWith(t testing.TB, c *config.Config) *Server {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 64
 	s := &Server{t: t, config: c, client: &http.Client{Transport: transport, Timeout: answerTime}}
-	s.log = slog.New(&strictLog{t: t, Handler: slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})})
+	s.lost = new(atomic.Bool)
+	s.log = slog.New(&strictLog{t: t, lost: s.lost, Handler: slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})})
 	s.start()
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
@@ -123,6 +126,7 @@ func (s *Server) Stop() {
 			s.t.Errorf("the server ended with: %v", err)
 		}
 	case <-time.After(stopTime):
+		s.lost.Store(true)
 		s.t.Errorf("the server did not stop within %s", stopTime)
 	}
 }
@@ -154,10 +158,14 @@ func (s *Server) User(name string) *User {
 // strictLog fails the test upon an error in the server's log.
 type strictLog struct {
 	slog.Handler
-	t testing.TB
+	t    testing.TB
+	lost *atomic.Bool
 }
 
 func (l *strictLog) Handle(ctx context.Context, r slog.Record) error {
+	if l.lost.Load() {
+		return nil
+	}
 	if r.Level >= slog.LevelError {
 		l.t.Errorf("the server logged an error: %s", recordText(r))
 	}
@@ -166,12 +174,12 @@ func (l *strictLog) Handle(ctx context.Context, r slog.Record) error {
 
 // WithAttrs keeps the strictness.
 func (l *strictLog) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &strictLog{Handler: l.Handler.WithAttrs(attrs), t: l.t}
+	return &strictLog{Handler: l.Handler.WithAttrs(attrs), t: l.t, lost: l.lost}
 }
 
 // WithGroup keeps the strictness.
 func (l *strictLog) WithGroup(name string) slog.Handler {
-	return &strictLog{Handler: l.Handler.WithGroup(name), t: l.t}
+	return &strictLog{Handler: l.Handler.WithGroup(name), t: l.t, lost: l.lost}
 }
 
 func recordText(r slog.Record) string {
