@@ -178,6 +178,9 @@ func TestNewlyJoinedRoomComesWhole(t *testing.T) {
 	})
 }
 
+// unseen is the query of a client that is not seen to be there, which its user would be told as news, some time.
+var unseen = []string{"set_presence", "offline"}
+
 func TestSyncWaitsForNews(t *testing.T) {
 	t.Parallel()
 	testkit.Each(t, func(t *testing.T, dsn string) {
@@ -185,17 +188,17 @@ func TestSyncWaitsForNews(t *testing.T) {
 		alice, bob := hs.User("alice"), hs.User("bob")
 		room := alice.CreatesRoom()
 		bob.Joins(room)
-		bob.Syncs()
+		bob.Syncs(unseen...)
 		since, next := bob.Since, make(chan story.JSON, 1)
-		go func() { next <- bob.SyncsFrom(since, "timeout", "30000") }()
+		go func() { next <- bob.SyncsFrom(since, append(unseen, "timeout", "30000")...) }()
 		alice.Says(room, "wake up")
 		if got := bodies((<-next).At("rooms", "join", room, "timeline", "events").List()); !slices.Equal(got, []string{"wake up"}) {
 			t.Errorf("the waiting sync has %v", got)
 		}
 		carol := hs.User("carol")
-		alice.Syncs()
+		alice.Syncs(unseen...)
 		since = alice.Since
-		go func() { next <- alice.SyncsFrom(since, "timeout", "30000") }()
+		go func() { next <- alice.SyncsFrom(since, append(unseen, "timeout", "30000")...) }()
 		room = carol.CreatesRoom(private())
 		carol.Invites(room, alice)
 		if a := <-next; !a.At("rooms", "invite", room).There() {
@@ -211,9 +214,11 @@ func TestLogoutEndsTheWaitingSync(t *testing.T) {
 		alice := hs.User("alice")
 		phone := alice.LogsIn()
 		alice.CreatesRoom()
-		phone.Syncs()
+		phone.Syncs(unseen...)
 		answer := make(chan *story.Answer, 1)
-		go func() { answer <- phone.Does("GET", "/sync?timeout=50000&since="+phone.Since, nil) }()
+		go func() {
+			answer <- phone.Does("GET", "/sync?set_presence=offline&timeout=50000&since="+phone.Since, nil)
+		}()
 		alice.Must("POST", "/delete_devices", map[string]any{"devices": []string{phone.Device}, "auth": map[string]any{
 			"type": "m.login.password", "identifier": map[string]any{"type": "m.id.user", "user": "alice"}, "password": alice.Password,
 		}})

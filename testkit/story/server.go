@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,6 +85,13 @@ func startWith(t testing.TB, c *config.Config) *Server {
 	t.Helper()
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 64
+	if through := os.Getenv("ASTROCYTE_TEST_PROXY"); through != "" { // what is said in stories can be listened to
+		to, err := url.Parse(through)
+		if err != nil {
+			t.Fatalf("ASTROCYTE_TEST_PROXY must be a URL: %v", err)
+		}
+		transport.Proxy = http.ProxyURL(to) // also to this machine, which the usual variables leave out
+	}
 	s := &Server{t: t, config: c, client: &http.Client{Transport: transport, Timeout: answerTime}}
 	s.lost = new(atomic.Bool)
 	s.log = slog.New(&strictLog{t: t, lost: s.lost, Handler: slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})})
