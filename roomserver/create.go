@@ -70,7 +70,7 @@ func (r *Rooms) Create(ctx context.Context, c Creation) (matrix.RoomID, error) {
 	if err != nil {
 		return "", err
 	}
-	c.at = r.now().UnixMilli()
+	c.at = r.creationTime()
 	drafts, err := c.drafts(v)
 	if err != nil {
 		return "", err
@@ -96,6 +96,17 @@ func (r *Rooms) Create(ctx context.Context, c Creation) (matrix.RoomID, error) {
 		return "", err
 	}
 	return id, nil
+}
+
+// creationTime is the time of a new room's first events. It is another one for each room: rooms that begin alike at the same
+// time would be one room, where the id is made of the create event.
+func (r *Rooms) creationTime() int64 {
+	for {
+		last := r.created.Load()
+		if at := max(r.now().UnixMilli(), last+1); r.created.CompareAndSwap(last, at) {
+			return at
+		}
+	}
 }
 
 // newNID makes the number of a new room, in a shard by chance.

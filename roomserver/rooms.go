@@ -20,6 +20,7 @@ import (
 	"crypto/ed25519"
 	"log/slog"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -80,7 +81,8 @@ type Rooms struct {
 	tellOutside  func(tx *store.Tx, at Passed, o *Outside) error
 	keepRedacted time.Duration
 	purge        PurgeHooks
-	process      string // who holds the leases of followers
+	process      string       // who holds the leases of followers
+	created      atomic.Int64 // the time of the newest room that was made here
 }
 
 // queueMost bounds the wishes that wait for the committer. Whoever finds it full waits to enter.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -21,12 +22,18 @@ const server = "example.org"
 // open makes a room server on a database, as one node has it.
 func open(t testing.TB, db *store.DB) *roomserver.Rooms {
 	t.Helper()
+	return openAt(t, db, time.Now)
+}
+
+// openAt makes one with a clock.
+func openAt(t testing.TB, db *store.DB, now func() time.Time) *roomserver.Rooms {
+	t.Helper()
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := roomserver.New(roomserver.Options{
-		DB: db, Server: server, KeyID: "ed25519:1", Key: key, Memory: 64 << 20, KeepRedacted: time.Hour, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		DB: db, Server: server, KeyID: "ed25519:1", Key: key, Memory: 64 << 20, KeepRedacted: time.Hour, Now: now, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -73,6 +80,25 @@ func message(room matrix.RoomID, sender matrix.UserID, txn, body string) roomser
 		d.Txn = &roomserver.Txn{Device: "D", Scope: "send/" + string(room), ID: txn}
 	}
 	return d
+}
+
+// TestRoomsThatBeginAlikeAreTwo has one user make rooms in the same millisecond, as bridges do.
+func TestRoomsThatBeginAlikeAreTwo(t *testing.T) {
+	t.Parallel()
+	testkit.Each(t, func(t *testing.T, dsn string) {
+		now := time.Now()
+		r := openAt(t, testkit.DB(t, dsn), func() time.Time { return now })
+		ids := make([]matrix.RoomID, 10)
+		var all sync.WaitGroup
+		for i := range ids {
+			all.Go(func() { ids[i] = create(t, r, roomserver.Creation{}) })
+		}
+		all.Wait()
+		slices.Sort(ids)
+		if n := len(slices.Compact(ids)); n != 10 {
+			t.Errorf("ten rooms are %d", n)
+		}
+	})
 }
 
 func TestEveryVersionMakesRooms(t *testing.T) {

@@ -29,7 +29,7 @@ func (r *Rooms) Upgrade(ctx context.Context, user matrix.UserID, old matrix.Room
 		return "", err
 	}
 	var id matrix.RoomID
-	name, at := randomText(), r.now().UnixMilli()
+	name, at := randomText(), r.creationTime()
 	err = r.post(ctx, []RoomNID{nid}, func(b *batch) error {
 		h, err := b.room(nid)
 		if err != nil {

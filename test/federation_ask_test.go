@@ -211,6 +211,7 @@ func TestRemoteDeviceNames(t *testing.T) {
 		alice, bob := a.User("alice"), b.User("bob")
 		room := alice.CreatesRoom()
 		bob.Must("POST", story.Path("join", room)+"?via="+url.QueryEscape(string(a.ServerName())), `{}`)
+		bob.Syncs() // a first sync tells no changes
 		hasDevice(t, alice)
 		bob.Waits("alice's device", lists("changed", alice.ID))
 		name := func() string {
