@@ -138,6 +138,9 @@ func (l *lane) receipts(look *interest, from, upto int64) ([]ephemeralEvent, err
 	}
 	var all []ephemeralEvent
 	for _, nid := range order {
+		if heads[nid].ID == "" { // it was purged meanwhile
+			continue
+		}
 		var of []ephemeral.Receipt
 		for _, r := range rooms[nid] {
 			concerned, err := look.at(heads[nid].ID, nid, r.Pos)
