@@ -166,7 +166,11 @@ func (l *lookout) shows(room roomserver.RoomNID, mine map[roomserver.RoomNID]boo
 		if err != nil {
 			return false, err
 		}
-		shown = set[int64(room)]
+		if shown = set[int64(room)]; shown { // of a room that nobody here is in any more what is known is old
+			if shown, err = l.rooms.TakesPart(l.tx, room); err != nil {
+				return false, err
+			}
+		}
 		l.public[room] = shown
 	}
 	return shown, nil

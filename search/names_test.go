@@ -167,5 +167,9 @@ func TestPeopleOfOtherServers(t *testing.T) {
 		if err != nil || len(people) != 1 || people[0].Profile.DisplayName != "Known Name" {
 			t.Errorf("eve finds %v, %v", people, err)
 		}
+		w.member(eve, eve, one, matrix.Leave) // the last of this server
+		if got, _ := w.meets(zoe, "known", 10); len(got) != 0 {
+			t.Errorf("in a room that nobody here is in any more %v are found", got)
+		}
 	})
 }
