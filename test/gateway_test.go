@@ -152,6 +152,7 @@ func TestRoomRulesFollowAnUpgrade(t *testing.T) {
 		bob.Joins(room)
 		bob.Must("PUT", story.Path("pushrules", "global", "room", room), `{"actions":[]}`)
 		bob.Must("PUT", story.Path("user", bob.ID, "rooms", room, "tags", "m.favourite"), `{"order":0.5}`)
+		alice.Must("PUT", story.Path("user", alice.ID, "rooms", room, "tags", "m.lowpriority"), `{}`)
 		direct := story.Path("user", bob.ID, "account_data", "m.direct")
 		bob.Must("PUT", direct, map[string]any{alice.ID: []string{room}, "@carol:localhost": []string{"!other:localhost"}})
 		follows := func(next string) {
@@ -167,6 +168,9 @@ func TestRoomRulesFollowAnUpgrade(t *testing.T) {
 		next := alice.Must("POST", story.Path("rooms", room, "upgrade"), `{"new_version":"11"}`).At("replacement_room").Text()
 		bob.Joins(next)
 		follows(next)
+		alice.Finds("the tag of who upgraded the room", story.Path("user", alice.ID, "rooms", next, "tags"), func(a story.JSON) bool {
+			return a.At("tags", "m.lowpriority").There()
+		})
 		if chats := bob.Reads(direct); !slices.Equal(chats.At(alice.ID).Texts(), []string{room, next}) || len(chats.At("@carol:localhost").List()) != 1 {
 			t.Errorf("the direct chats are %s", chats)
 		}
