@@ -48,7 +48,9 @@ func (r *Rooms) SpaceRoom(ctx context.Context, user matrix.UserID, id matrix.Roo
 }
 
 // TakesPart says whether a user of this server is in a room.
-func (r *Rooms) TakesPart(tx *store.Tx, room RoomNID) (bool, error) { return serverIn(tx, room, r.server) }
+func (r *Rooms) TakesPart(tx *store.Tx, room RoomNID) (bool, error) {
+	return serverIn(tx, room, r.server)
+}
 
 // Here says whether this server can tell of a room: it is in it, or nobody is.
 func (r *Rooms) Here(ctx context.Context, id matrix.RoomID) (here bool, err error) {
