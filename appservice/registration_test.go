@@ -30,6 +30,13 @@ func TestRegistrations(t *testing.T) {
 	if !s.ActsFor("@_b_1:example.org") || !s.ActsFor("@bot:example.org") || s.ActsFor("@x_b_1:example.org") {
 		t.Error("the namespace of users is not as it says")
 	}
+	for text, told := range map[string]bool{
+		"": false, "receive_ephemeral: true": true, "push_ephemeral: true": true, "de.sorunome.msc2409.push_ephemeral: true": true, "org.matrix.msc3202: true": false,
+	} {
+		if s, err := Parse([]byte(good+text), "example.org"); err != nil || s.ephemeral() != told || s.Encrypts != strings.Contains(text, "msc3202") {
+			t.Errorf("with %q the registration was read as %+v, %v", text, s, err)
+		}
+	}
 	if _, err := Parse([]byte(strings.Replace(good, "http://127.0.0.1:9000/", "null", 1)), "example.org"); err != nil {
 		t.Errorf("a service without a url: %v", err)
 	}
