@@ -103,6 +103,13 @@ func TestABridgeThatEncryptsIsToldOfDevices(t *testing.T) {
 		}
 
 		b.forgets()
+		alice.Says(room, "after the messages") // once the bridge has it, the messages before it are deleted
+		b.hears("after the messages")
+		if left := bot.Reads(as(ghost, "/sync?device_id=NEST")); len(left.At("to_device", "events").List()) != 0 {
+			t.Errorf("what the bridge has taken waits still: %s", left.At("to_device"))
+		}
+
+		b.forgets()
 		alice.Leaves(room)
 		b.told("alice has left", func(txn story.JSON) bool { return slices.Contains(txn.At(lists, "left").Texts(), alice.ID) })
 	})
