@@ -50,14 +50,11 @@ func (i *Inbound) receiveRoom(ctx context.Context, j store.Job) error {
 			return i.db.Update(ctx, func(tx *store.Tx) error { return tx.Enqueue(store.Job{Kind: jobReceive, Key: j.Key}) })
 		}
 		room, events, err := i.read(ctx, j, false)
-		if err != nil {
+		if err != nil || room == 0 {
 			return err
 		}
 		if len(events) == 0 {
 			return i.again(ctx, room, j, false)
-		}
-		if early, err := i.early(ctx, j, room, events); early || err != nil {
-			return err
 		}
 		var done, aside []matrix.EventID
 		events = inOrder(events)
@@ -93,9 +90,9 @@ func (i *Inbound) receiveRoom(ctx context.Context, j store.Job) error {
 	}
 }
 
-// early says whether this server is not in a room yet. While a user of ours is about to enter it the events wait; where
-// nobody is, they are for nobody here.
-func (i *Inbound) early(ctx context.Context, j store.Job, room roomserver.RoomNID, events []*staged) (bool, error) {
+// early says whether this server is not in a room. While a user of ours is about to enter it the events wait; where
+// nobody is, as when the room was removed meanwhile, they are for nobody here.
+func (i *Inbound) early(ctx context.Context, j store.Job, room roomserver.RoomNID) (bool, error) {
 	inside, about, err := i.rooms.Awaits(ctx, room)
 	switch {
 	case err != nil || inside:
@@ -103,16 +100,10 @@ func (i *Inbound) early(ctx context.Context, j store.Job, room roomserver.RoomNI
 	case about:
 		return true, i.db.Update(ctx, func(tx *store.Tx) error { return tx.Postpone(j, entryPause) })
 	}
-	return true, i.db.Update(ctx, func(tx *store.Tx) error {
-		var all []matrix.EventID
-		for _, s := range events {
-			all = append(all, s.ev.ID())
-		}
-		if err := unstage(tx, room, all); err != nil {
-			return fmt.Errorf("forget events of a room that was not entered: %w", err)
-		}
-		return tx.Enqueue(store.Job{Kind: jobReceive, Key: j.Key}) // for what else waits
-	})
+	if err := i.db.Update(ctx, func(tx *store.Tx) error { return unstageRoom(tx, room) }); err != nil {
+		return true, fmt.Errorf("forget events of a room that was not entered: %w", err)
+	}
+	return true, nil
 }
 
 // release forgets events that were received, and lets those be received for which they were waited.
@@ -185,7 +176,7 @@ func (i *Inbound) settled(s *staged, status roomserver.Status, err error) bool {
 // fillRoom receives the events of a room before which others are missing, which are fetched.
 func (i *Inbound) fillRoom(ctx context.Context, j store.Job) error {
 	room, events, err := i.read(ctx, j, true)
-	if err != nil {
+	if err != nil || room == 0 {
 		return err
 	}
 	failed := make(map[matrix.EventID]error)
@@ -284,13 +275,16 @@ func (i *Inbound) prune(ctx context.Context, room roomserver.RoomNID, events []*
 	return kept
 }
 
-// read reads events of a job's room that wait.
+// read reads events of a job's room that wait; no room: they wait on, or are forgotten, since we are not in it.
 func (i *Inbound) read(ctx context.Context, j store.Job, gap bool) (room roomserver.RoomNID, events []*staged, err error) {
 	nid, err := strconv.ParseInt(j.Key, 10, 64)
 	if err != nil {
 		return 0, nil, fmt.Errorf("the key of a job names no room: %w", err)
 	}
 	room = roomserver.RoomNID(nid)
+	if early, err := i.early(ctx, j, room); early || err != nil {
+		return 0, nil, err
+	}
 	err = i.db.View(ctx, func(tx *store.Tx) error {
 		rows, err := readStaged(tx, room, gap, receiveMost)
 		if err != nil {

@@ -110,6 +110,12 @@ func unstage(tx *store.Tx, room roomserver.RoomNID, events []matrix.EventID) err
 	return err
 }
 
+// unstageRoom forgets all that waits in a room.
+func unstageRoom(tx *store.Tx, room roomserver.RoomNID) error {
+	_, err := tx.Exec(`DELETE FROM inbound_pdus WHERE shard = $1 AND room_nid = $2`, room.Shard(), int64(room))
+	return err
+}
+
 // unstageAll forgets events of some rooms.
 func unstageAll(tx *store.Tx, rooms []roomserver.RoomNID, events []matrix.EventID) error {
 	_, err := tx.Exec(`DELETE FROM inbound_pdus WHERE (shard, room_nid) IN {NIDS $1} AND event_id {IN $2 TEXT}`,
