@@ -149,6 +149,8 @@ test("a third device restores the backup and reads the history", async () => {
     born = Date.now();
     third = await Person.login(server, "alice", { secret: true, secrets: alice.secrets });
     const crypto = third.client.getCrypto();
+    // The library takes her private keys only once it has been told the public ones, which it asks for by itself.
+    await third.until("the keys of her identity", () => crypto.userHasCrossSigningKeys());
     await crypto.bootstrapCrossSigning({});
     await crypto.loadSessionBackupPrivateKeyFromSecretStorage();
     await crypto.checkKeyBackupAndEnable();
